@@ -1,0 +1,31 @@
+// Package deps pins, until the packages stand.
+package deps
+
+import (
+	_ "github.com/cockroachdb/datadriven"
+	_ "github.com/coreos/go-systemd/v22/dbus"
+	_ "github.com/coreos/go-systemd/v22/unit"
+	_ "github.com/coreos/ignition/v2/config/merge"
+	_ "github.com/coreos/ignition/v2/config/v3_5"
+	_ "github.com/coreos/ignition/v2/config/v3_5/types"
+	_ "github.com/getkin/kin-openapi/openapi3"
+	_ "github.com/getkin/kin-openapi/openapi3filter"
+	_ "github.com/getkin/kin-openapi/routers/gorillamux"
+	_ "github.com/go-git/go-git/v5"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/google/go-github/v60/github"
+	_ "github.com/openshift/api/machineconfiguration/v1"
+	_ "github.com/openshift/api/operator/v1"
+	_ "github.com/pelletier/go-toml/v2"
+	_ "github.com/robfig/cron/v3"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/rogpeppe/go-internal/txtar"
+	_ "github.com/spf13/cobra"
+	_ "github.com/vincent-petithory/dataurl"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sys/unix"
+	_ "k8s.io/apimachinery/pkg/apis/meta/v1"
+	_ "k8s.io/apimachinery/pkg/labels"
+	_ "sigs.k8s.io/kustomize/api/krusty"
+	_ "sigs.k8s.io/yaml"
+)

@@ -1,0 +1,67 @@
+// Package nodeops is the language that the controller and the agents speak. Its wire form is
+// frozen per version: kinds and phases travel by name, and a name not known is refused.
+package nodeops
+
+import (
+	"time"
+
+	"github.com/sluice-gitops/sluice/machine"
+	"github.com/sluice-gitops/sluice/nodeops/impact"
+)
+
+// Order says: become this, and do no more harm than was approved. The controller writes it.
+type Order struct {
+	Node       string         `json:"node"`
+	Generation uint64         `json:"generation"` // an agent refuses anything older than what it has seen
+	Config     machine.Digest `json:"config"`
+	Ceiling    impact.Kind    `json:"ceiling"`           // the agent refuses to do worse than this
+	NotAfter   time.Time      `json:"notAfter,omitzero"` // the agent does not begin after this; zero = no limit
+}
+
+// Report is what a node says of itself, as of now. Its agent writes it.
+type Report struct {
+	Generation uint64         `json:"generation"`       // of the newest order that the agent has taken up
+	Config     machine.Digest `json:"config,omitempty"` // what the node is, whole and verified; "" = the bare OS
+	Phase      Phase          `json:"phase,omitempty"`
+	Drift      []Drift        `json:"drift,omitempty"` // sorted by path
+	BootID     string         `json:"bootID,omitempty"`
+	Why        string         `json:"why,omitempty"` // the reason, whenever the phase is not Done
+}
+
+// Phase is how far a node has come with the order of its report's generation.
+type Phase string
+
+const (
+	Idle     Phase = ""         // never had an order
+	Working  Phase = "working"  // between two configs; a crash here is finished or undone
+	Done     Phase = "done"     // the node is what the order asks
+	Restored Phase = "restored" // the order did not hold; the node is whole again at Report.Config
+	Failed   Phase = "failed"   // the order did not hold and undoing it has not succeeded yet
+	Refused  Phase = "refused"  // the order would do more than its ceiling, or cannot be done; nothing was touched
+	Expired  Phase = "expired"  // the order's NotAfter passed before it began; nothing was touched
+)
+
+// Whole says that the node is wholly at Report.Config: nothing is half applied.
+func (p Phase) Whole() bool { return p != Working && p != Failed }
+
+// Drift is one thing on the node that is not as ordered.
+type Drift struct {
+	Path string    `json:"path"` // a file's path, a unit's name, or a field
+	Kind DriftKind `json:"kind"`
+	Why  string    `json:"why"` // never holds contents: they may be secret
+}
+
+// DriftKind names what differs.
+type DriftKind string
+
+const (
+	DriftContent    DriftKind = "content"
+	DriftMode       DriftKind = "mode"
+	DriftOwner      DriftKind = "owner"
+	DriftType       DriftKind = "type" // a directory or a symlink where a file should be
+	DriftMissing    DriftKind = "missing"
+	DriftUnit       DriftKind = "unit"
+	DriftEnablement DriftKind = "enablement"
+	DriftKargs      DriftKind = "kargs"
+	DriftImage      DriftKind = "image"
+)

@@ -1,0 +1,130 @@
+// Package policy judges a proposed step of a rollout. It is pure: what checks need to know comes
+// in with the Request, the time included.
+package policy
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sluice-gitops/sluice/nodeops/impact"
+)
+
+// Outcome is what a check answers, in order of severity.
+type Outcome int
+
+const (
+	Allow Outcome = iota
+	Warn
+	Wait // not now
+	Deny // not ever, for this revision
+)
+
+var words = [...]string{"allow", "warn", "wait", "deny"}
+
+func (o Outcome) String() string {
+	if o < 0 || int(o) >= len(words) {
+		return fmt.Sprintf("outcome(%d)", int(o))
+	}
+	return words[o]
+}
+
+// MarshalText writes the outcome by name.
+func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// UnmarshalText reads the word that MarshalText writes; a word not known is an error.
+func (o *Outcome) UnmarshalText(text []byte) error {
+	for i, w := range words {
+		if w == string(text) {
+			*o = Outcome(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("outcome %q is not known", text)
+}
+
+// Rollout is the spec of a RolloutPolicy: when and how a pool may be rolled out.
+type Rollout struct {
+	Windows []Window `json:"windows,omitempty"` // none = always open
+	Freezes []Freeze `json:"freezes,omitempty"` // stronger than windows
+}
+
+// Window is a time that returns: a cron start, open for [start, start+duration).
+type Window struct {
+	Schedule string `json:"schedule"`           // five cron fields; day fields are the start's local day
+	Duration string `json:"duration"`           // a Go duration: elapsed time
+	TimeZone string `json:"timeZone,omitempty"` // IANA name; "" is UTC
+	Reason   string `json:"reason,omitempty"`
+}
+
+// Freeze is a time in which nothing starts: a window's fields, or From and To.
+type Freeze struct {
+	Window `json:",inline"`
+	From   time.Time `json:"from,omitzero"` // inclusive
+	To     time.Time `json:"to,omitzero"`   // exclusive
+}
+
+// Request asks whether one more node of a pool may be disturbed now.
+type Request struct {
+	Pool    string
+	Commit  string
+	Paused  bool
+	Rollout Rollout
+	Actions []impact.Action // what the step would cost the node
+	Now     time.Time
+
+	Nodes          int      // in the pool
+	Unavailable    []string // nodes of the pool that are not at work now, each with its reason
+	MaxUnavailable string   // as the MachineConfigPool writes it
+}
+
+// Finding is the answer of one check, with its reason.
+type Finding struct {
+	Check   string  `json:"check"`
+	Outcome Outcome `json:"outcome"`
+	Reason  string  `json:"reason,omitempty"` // empty when there is nothing to say
+}
+
+// Check is one rule, a pure function.
+type Check struct {
+	Name string
+	Run  func(Request) (Outcome, string)
+}
+
+// Gate is the checks in the order in which people read them.
+type Gate []Check
+
+// Default is the gate of a pool.
+func Default() Gate {
+	return Gate{
+		{Name: "paused", Run: paused},
+		{Name: "window", Run: window},
+		{Name: "maxUnavailable", Run: maxUnavailable},
+	}
+}
+
+// Verdict is the worst of the findings, and all of them.
+type Verdict struct {
+	Outcome  Outcome   `json:"outcome"`
+	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Judge runs every check, so that everything is heard at once; the worst finding wins.
+func (g Gate) Judge(r Request) (v Verdict) {
+	for _, c := range g {
+		outcome, why := c.Run(r)
+		v.Outcome = max(v.Outcome, outcome)
+		v.Findings = append(v.Findings, Finding{Check: c.Name, Outcome: outcome, Reason: why})
+	}
+	return v
+}
+
+// Reasons are the findings that hold the step back, or warn of it.
+func (v Verdict) Reasons() []Finding {
+	var out []Finding
+	for _, f := range v.Findings {
+		if f.Outcome > Allow {
+			out = append(out, f)
+		}
+	}
+	return out
+}

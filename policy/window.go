@@ -1,0 +1,3 @@
+package policy
+
+func window(Request) (Outcome, string) { return Allow, "" }

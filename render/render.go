@@ -1,0 +1,66 @@
+// Package render turns documents into one config per pool: selection, merge order, and the
+// author's mistakes by file and field. It is pure.
+package render
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sluice-gitops/sluice/machine"
+	"github.com/sluice-gitops/sluice/policy"
+)
+
+// Build is one universe of documents: what one kustomization, or one directory, yields.
+type Build struct {
+	Dir       string // in the repository, slash-separated; "." is its root
+	Documents []Document
+}
+
+// Document is one YAML document of a build.
+type Document struct {
+	File string // where it was written, in the repository, as well as that is known
+	Body []byte // one YAML (or JSON) document
+}
+
+// Pool is a set of nodes and the one config that all of them should have.
+type Pool struct {
+	Name     string
+	Selector Selector
+	Strategy Strategy
+	Policy   policy.Rollout
+	Config   machine.Config
+	Origins  map[string]string // impact cause (path, unit, field) -> file of the repository that brought it
+}
+
+// Strategy is what the MachineConfigPool says of its rollout.
+type Strategy struct {
+	Paused         bool
+	MaxUnavailable string // "", "2" or "10%", as MachineConfigPool writes it; "" is 1
+}
+
+// Result is all that a revision renders to.
+type Result struct {
+	Pools   []Pool   // sorted by name
+	Notices []string // what was passed over, and what an author probably did not mean; sorted
+}
+
+// Error is one mistake of an author. Its words end up in the pull request.
+type Error struct{ File, Field, Why string }
+
+func (e Error) Error() string {
+	if e.Field == "" {
+		return fmt.Sprintf("%s: %s", e.File, e.Why)
+	}
+	return fmt.Sprintf("%s: %s: %s", e.File, e.Field, e.Why)
+}
+
+// Errors are all the mistakes of a revision at once, sorted by file; errors.As finds them.
+type Errors []Error
+
+func (es Errors) Error() string {
+	lines := make([]string, len(es))
+	for i, e := range es {
+		lines[i] = e.Error()
+	}
+	return strings.Join(lines, "\n")
+}
