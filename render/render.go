@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/labels"
+
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/policy"
 )
@@ -25,7 +27,7 @@ type Document struct {
 // Pool is a set of nodes and the one config that all of them should have.
 type Pool struct {
 	Name     string
-	Selector Selector
+	Selector labels.Selector // of its nodes; nil selects none
 	Strategy Strategy
 	Policy   policy.Rollout
 	Config   machine.Config
