@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/sluice-gitops/sluice/nodeops/impact"
 )
 
 func paused(r Request) (Outcome, string) {
@@ -13,6 +15,29 @@ func paused(r Request) (Outcome, string) {
 	return Allow, ""
 }
 
+// inPlace refuses what no node can do without being installed anew, before one is touched.
+func inPlace(r Request) (Outcome, string) {
+	for _, a := range r.Actions {
+		if a.Kind == impact.Impossible {
+			return Deny, fmt.Sprintf("%s cannot be changed in place: reinstall the nodes, or take the change back", a.Cause)
+		}
+	}
+	return Allow, ""
+}
+
+// drift holds a node back that is not what it was made: whoever changed it should know first. A
+// failing node is not whole anyway, and its repair must not wait.
+func drift(r Request) (Outcome, string) {
+	if len(r.Drift) == 0 || r.Failing {
+		return Allow, ""
+	}
+	more := ""
+	if n := len(r.Drift) - 1; n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	return Wait, fmt.Sprintf("node %s has drifted: %s (%s)%s: put it back first", r.Node, r.Drift[0].Path, r.Drift[0].Kind, more)
+}
+
 // maxUnavailable counts every node that is not at work, whoever took it away: a foreign cordon
 // and a dead node hold a slot, too.
 func maxUnavailable(r Request) (Outcome, string) {
@@ -20,7 +45,7 @@ func maxUnavailable(r Request) (Outcome, string) {
 	if err != nil {
 		return Deny, err.Error()
 	}
-	if len(r.Unavailable) < limit {
+	if r.Away || len(r.Unavailable) < limit {
 		return Allow, ""
 	}
 	named := r.Unavailable[:min(3, len(r.Unavailable))]

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sluice-gitops/sluice/nodeops"
 	"github.com/sluice-gitops/sluice/nodeops/impact"
 )
 
@@ -58,19 +59,24 @@ type Window struct {
 
 // Freeze is a time in which nothing starts: a window's fields, or From and To.
 type Freeze struct {
-	Window `json:",inline"`
-	From   time.Time `json:"from,omitzero"` // inclusive
-	To     time.Time `json:"to,omitzero"`   // exclusive
+	Window
+	From time.Time `json:"from,omitzero"` // inclusive
+	To   time.Time `json:"to,omitzero"`   // exclusive
 }
 
 // Request asks whether one more node of a pool may be disturbed now.
 type Request struct {
 	Pool    string
+	Node    string
 	Commit  string
 	Paused  bool
 	Rollout Rollout
-	Actions []impact.Action // what the step would cost the node
+	Actions []impact.Action // what the step would cost the node; none when it is there already
 	Now     time.Time
+
+	Away    bool // the node is off work already: it takes no further slot of the budget
+	Failing bool // the node failed an order of ours: a repair waits for no window
+	Drift   []nodeops.Drift
 
 	Nodes          int      // in the pool
 	Unavailable    []string // nodes of the pool that are not at work now, each with its reason
@@ -96,8 +102,10 @@ type Gate []Check
 // Default is the gate of a pool.
 func Default() Gate {
 	return Gate{
+		{Name: "inPlace", Run: inPlace},
 		{Name: "paused", Run: paused},
 		{Name: "window", Run: window},
+		{Name: "drift", Run: drift},
 		{Name: "maxUnavailable", Run: maxUnavailable},
 	}
 }
@@ -110,6 +118,9 @@ type Verdict struct {
 
 // Judge runs every check, so that everything is heard at once; the worst finding wins.
 func (g Gate) Judge(r Request) (v Verdict) {
+	if len(r.Actions) == 0 {
+		return v // the node is what it should be: nothing is disturbed by saying so
+	}
 	for _, c := range g {
 		outcome, why := c.Run(r)
 		v.Outcome = max(v.Outcome, outcome)

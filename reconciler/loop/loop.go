@@ -3,8 +3,18 @@ package loop
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io/fs"
+	"log/slog"
+	"reflect"
+	"time"
 
+	"github.com/sluice-gitops/sluice/machine"
+	"github.com/sluice-gitops/sluice/nodeops"
+	"github.com/sluice-gitops/sluice/policy"
+	"github.com/sluice-gitops/sluice/reconciler"
+	"github.com/sluice-gitops/sluice/render"
 	"github.com/sluice-gitops/sluice/source"
 )
 
@@ -17,6 +27,10 @@ type Source interface {
 	Tree(ctx context.Context, commit string) (fs.FS, error)
 	// MergeBase is the commit from which head left the followed branch; "" when they share none.
 	MergeBase(ctx context.Context, followed, head string) (string, error)
+	// Between lists the first parents of the newer commit down to, and without, the older one,
+	// oldest first and without the newer itself: what the branch went through meanwhile. It lists
+	// at most 50, and none when the older is no ancestor.
+	Between(ctx context.Context, older, newer string) ([]string, error)
 }
 
 // Forge is the place where people read about commits and pull requests.
@@ -28,4 +42,188 @@ type Forge interface {
 	// Comment writes the one comment of a pull request, or edits it in place. Where the forge
 	// shows the same body already, nothing is written.
 	Comment(context.Context, source.Comment) error
+}
+
+// Fleet is the nodes. Every method is safe to repeat.
+type Fleet interface {
+	// Nodes is the fleet as it is now, sorted by name. It includes every write of ours: a stale
+	// answer would break budgets.
+	Nodes(context.Context) ([]reconciler.Node, error)
+	// Send gives a node its order, whose config the Store keeps already. An order that is older
+	// than the node's is not written.
+	Send(context.Context, nodeops.Order) error
+	// Drain cordons a node as ours and goes on emptying it; Nodes says when it is empty. Of a
+	// node that does not answer, what can be evicted is: it must not stay out of reach for that.
+	Drain(ctx context.Context, node string) error
+	// Uncordon releases a cordon of ours, and no other.
+	Uncordon(ctx context.Context, node string) error
+}
+
+// Store is what outlives the controller.
+type Store interface {
+	// Load is the state as last saved; the zero State when there is none.
+	Load(context.Context) (reconciler.State, error)
+	// Save replaces the state that this controller loaded or saved last. When another has saved
+	// meanwhile it fails, and nothing may be done on the strength of what was decided.
+	Save(context.Context, reconciler.State) error
+	// Config is a config that was kept; false when there is none of that digest.
+	Config(context.Context, machine.Digest) (machine.Config, bool, error)
+	// Keep stores a config under its digest, durably.
+	Keep(context.Context, machine.Config) error
+}
+
+// Loop is one controller of one fleet. Its fields are set once, before the first Tick.
+type Loop struct {
+	Source Source
+	Fleet  Fleet
+	Forge  Forge // nil: nobody is told
+	Store  Store
+	Build  func(fs.FS) ([]render.Build, error)
+	Gate   policy.Gate
+	Poll   time.Duration // how often the remote is asked; zero asks at every tick
+	Now    func() time.Time
+	Log    *slog.Logger
+
+	eyes eyes
+	shut backoff // of the forge
+}
+
+// Tick looks once, decides once, and does what was decided. It says whether anything is moving,
+// in which case it should be called again soon.
+func (l *Loop) Tick(ctx context.Context) (moving bool, err error) {
+	state, err := l.Store.Load(ctx)
+	if err != nil {
+		return false, fmt.Errorf("load state: %w", err)
+	}
+	seen, err := l.observe(ctx, state)
+	if err != nil {
+		return false, fmt.Errorf("observe: %w", err)
+	}
+	next, effects := reconciler.Step(state, seen)
+	for _, p := range seen.Head.Pools {
+		if err := l.keep(ctx, p.Config); err != nil {
+			return false, fmt.Errorf("keep config of pool %q: %w", p.Name, err)
+		}
+	}
+	if !reflect.DeepEqual(state, next) {
+		if err := l.Store.Save(ctx, next); err != nil { // remember first: a crash here costs a retry, not a surprise
+			return false, fmt.Errorf("save state: %w", err)
+		}
+	}
+	for _, p := range next.Pools {
+		moving = moving || p.Phase == reconciler.Progressing
+	}
+	return moving || len(effects) > 0, l.perform(ctx, next, effects)
+}
+
+// perform does the effects. What fails is seen again at the next tick; a forge that does not
+// answer holds back no node.
+func (l *Loop) perform(ctx context.Context, state reconciler.State, effects []reconciler.Effect) error {
+	var errs []error
+	for _, e := range effects {
+		switch e := e.(type) {
+		case reconciler.Send:
+			errs = append(errs, l.done(l.Fleet.Send(ctx, e.Order), "send", "node", e.Order.Node, "generation", e.Order.Generation, "config", e.Order.Config.Short(), "ceiling", e.Order.Ceiling))
+		case reconciler.Drain:
+			errs = append(errs, l.done(l.Fleet.Drain(ctx, e.Node), "drain", "node", e.Node))
+		case reconciler.Uncordon:
+			errs = append(errs, l.done(l.Fleet.Uncordon(ctx, e.Node), "uncordon", "node", e.Node))
+		case reconciler.Post:
+			err := l.tell(ctx, &state, func(s reconciler.State) reconciler.State { return s.Heard(e.Status) },
+				func() error { return l.Forge.Post(ctx, e.Status) })
+			errs = append(errs, l.done(err, "post", "commit", source.Short(e.Status.Commit), "pool", e.Status.Pool, "state", e.Status.State, "summary", e.Status.Summary))
+		case reconciler.Remark:
+			err := l.tell(ctx, &state, func(s reconciler.State) reconciler.State { return s.HeardComment(e.Comment) },
+				func() error { return l.Forge.Comment(ctx, e.Comment) })
+			errs = append(errs, l.done(err, "comment", "proposal", e.Comment.Proposal))
+		default:
+			panic(fmt.Sprintf("loop: cannot do %T", e))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// tell says one thing to the forge and saves the receipt at once, so that a restart repeats at
+// most one. Where no forge is configured the receipt is all there is.
+func (l *Loop) tell(ctx context.Context, state *reconciler.State, heard func(reconciler.State) reconciler.State, say func() error) error {
+	if l.Forge != nil {
+		if l.shut.closed(l.Now()) {
+			return errShut
+		}
+		err := say()
+		l.shut.note(err, l.Now())
+		if err != nil {
+			return err
+		}
+	}
+	next := heard(*state)
+	if err := l.Store.Save(ctx, next); err != nil {
+		return fmt.Errorf("save receipt: %w", err)
+	}
+	*state = next
+	return nil
+}
+
+var errShut = errors.New("the forge is given a rest")
+
+// done logs an effect and words its failure.
+func (l *Loop) done(err error, verb string, args ...any) error {
+	switch {
+	case err == nil:
+		l.Log.Info(verb, args...)
+		return nil
+	case errors.Is(err, errShut):
+		return nil // said when it was shut
+	}
+	return fmt.Errorf("%s %v: %w", verb, args[1], err)
+}
+
+// Run ticks until the context ends: soon after a tick in which something moved, at the latest
+// after the poll interval, at once when woken.
+func (l *Loop) Run(ctx context.Context, soon time.Duration, wake <-chan struct{}) error {
+	for {
+		moving, err := l.Tick(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			l.Log.Error("tick", "error", err)
+		}
+		pause := l.Poll
+		if moving || err != nil {
+			pause = min(pause, soon)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-wake:
+			timer.Stop()
+			l.eyes.looked = time.Time{} // a hint is a reason to look
+		case <-timer.C:
+		}
+	}
+}
+
+// backoff keeps from hammering a forge that refuses: five seconds, doubling to five minutes, or
+// what the forge itself asks for.
+type backoff struct {
+	until time.Time
+	fails int
+}
+
+func (b *backoff) closed(now time.Time) bool { return now.Before(b.until) }
+
+func (b *backoff) note(err error, now time.Time) {
+	if err == nil {
+		*b = backoff{}
+		return
+	}
+	b.until = now.Add(min(5*time.Second<<min(b.fails, 6), 5*time.Minute))
+	b.fails++
+	var asks interface{ RetryAt() time.Time }
+	if errors.As(err, &asks) && asks.RetryAt().After(b.until) {
+		b.until = asks.RetryAt()
+	}
 }

@@ -1,0 +1,304 @@
+package loop
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sluice-gitops/sluice/machine"
+	"github.com/sluice-gitops/sluice/reconciler"
+	"github.com/sluice-gitops/sluice/reconciler/preview"
+	"github.com/sluice-gitops/sluice/render"
+	"github.com/sluice-gitops/sluice/source"
+)
+
+// eyes is what the loop has seen and need not look up again. Losing it costs time only.
+type eyes struct {
+	looked    time.Time
+	sighting  source.Sighting
+	rendered  map[string]rendering // by commit: a commit never renders to anything else
+	kept      map[machine.Digest]machine.Config
+	proposals []source.Proposal
+	listed    time.Time
+	heads     map[int]string // of the pull requests, when they were listed
+	previews  map[int]previewed
+}
+
+type rendering struct {
+	result  render.Result
+	mistake render.Errors // the author's; nil when it renders
+}
+
+// observe takes the photograph. A remote or a forge that does not answer leaves what was last
+// seen in force; only a fleet that cannot be read ends the tick.
+func (l *Loop) observe(ctx context.Context, state reconciler.State) (reconciler.Observed, error) {
+	o := reconciler.Observed{Now: l.Now(), Gate: l.Gate}
+	l.look(ctx)
+	if err := l.head(ctx, state, &o); err != nil {
+		return o, err
+	}
+	var err error
+	if o.Nodes, err = l.Fleet.Nodes(ctx); err != nil {
+		return o, fmt.Errorf("read nodes: %w", err)
+	}
+	if o.Known, err = l.known(ctx, state, o); err != nil {
+		return o, err
+	}
+	if l.Forge != nil && o.Head.Revision.Commit != "" {
+		l.propose(ctx, state, &o)
+	}
+	return o, nil
+}
+
+// look asks the remote, unless it was asked within the poll interval.
+func (l *Loop) look(ctx context.Context) {
+	if now := l.Now(); l.eyes.looked.IsZero() || now.Sub(l.eyes.looked) >= l.Poll {
+		sighting, err := l.Source.Look(ctx)
+		if err != nil {
+			l.Log.Warn("git does not answer; the last revision stays in force", "error", err)
+		}
+		if sighting.Head.Commit != "" {
+			l.eyes.sighting = sighting
+		}
+		l.eyes.looked = now
+	}
+}
+
+// head fills in the newest revision that renders, and the newest one when that does not.
+func (l *Loop) head(ctx context.Context, state reconciler.State, o *reconciler.Observed) error {
+	newest := l.eyes.sighting.Head
+	if newest.Commit == "" {
+		newest = state.Good // git has not answered since we started
+	}
+	if newest.Commit == "" {
+		return nil
+	}
+	seen, err := l.render(ctx, newest.Commit)
+	if err != nil && state.Good.Commit != "" && state.Good.Commit != newest.Commit {
+		l.Log.Warn("the newest revision cannot be read; the last good one stays in force", "commit", newest.Short(), "error", err)
+		newest = state.Good
+		seen, err = l.render(ctx, newest.Commit)
+	}
+	if err != nil {
+		return fmt.Errorf("render %s: %w", newest.Short(), err)
+	}
+	if state.Seen != "" && state.Seen != newest.Commit {
+		if o.Skipped, err = l.Source.Between(ctx, state.Seen, newest.Commit); err != nil {
+			l.Log.Warn("the commits between two looks are not known", "error", err)
+		}
+	}
+	o.Head = reconciler.Head{Revision: newest, Pools: seen.result.Pools}
+	if seen.mistake == nil {
+		return nil
+	}
+	o.Broken = &reconciler.Broken{Revision: newest, Why: brief(seen.mistake)}
+	o.Head = reconciler.Head{}
+	if state.Good.Commit == "" {
+		return nil
+	}
+	good, err := l.render(ctx, state.Good.Commit)
+	if err != nil {
+		return fmt.Errorf("render %s: %w", state.Good.Short(), err)
+	}
+	o.Head = reconciler.Head{Revision: state.Good, Pools: good.result.Pools}
+	return nil
+}
+
+// brief is a list of mistakes in one line.
+func brief(mistakes render.Errors) string {
+	if more := len(mistakes) - 1; more > 0 {
+		return fmt.Sprintf("%v (and %d more)", mistakes[0], more)
+	}
+	return mistakes[0].Error()
+}
+
+// render is what a commit renders to. An author's mistake is a result; an error means that we
+// could not find out.
+func (l *Loop) render(ctx context.Context, commit string) (rendering, error) {
+	if r, ok := l.eyes.rendered[commit]; ok {
+		return r, nil
+	}
+	r, err := l.build(ctx, commit)
+	if err != nil {
+		return r, err
+	}
+	if len(l.eyes.rendered) >= 64 || l.eyes.rendered == nil {
+		l.eyes.rendered = map[string]rendering{}
+	}
+	l.eyes.rendered[commit] = r
+	return r, nil
+}
+
+func (l *Loop) build(ctx context.Context, commit string) (r rendering, err error) {
+	tree, err := l.Source.Tree(ctx, commit)
+	if err != nil {
+		return r, fmt.Errorf("read tree: %w", err)
+	}
+	builds, err := l.Build(tree)
+	if err == nil {
+		r.result, err = render.Pools(builds)
+	}
+	var one render.Error
+	switch {
+	case errors.As(err, &r.mistake):
+		return r, nil
+	case errors.As(err, &one):
+		r.mistake = render.Errors{one}
+		return r, nil
+	}
+	return r, err
+}
+
+// keep stores a config before any order can name it.
+func (l *Loop) keep(ctx context.Context, c machine.Config) error {
+	d := c.Digest()
+	if _, ok := l.eyes.kept[d]; ok {
+		return nil
+	}
+	if err := l.Store.Keep(ctx, c); err != nil {
+		return err
+	}
+	l.learn(d, c)
+	return nil
+}
+
+func (l *Loop) learn(d machine.Digest, c machine.Config) {
+	if l.eyes.kept == nil {
+		l.eyes.kept = map[machine.Digest]machine.Config{}
+	}
+	l.eyes.kept[d] = c
+}
+
+// known gathers every config that a node or a pool names. One that is gone stays unknown: moving
+// away from it costs a reboot.
+func (l *Loop) known(ctx context.Context, state reconciler.State, o reconciler.Observed) (map[machine.Digest]machine.Config, error) {
+	out := map[machine.Digest]machine.Config{}
+	for _, p := range o.Head.Pools {
+		out[p.Config.Digest()] = p.Config
+	}
+	named := []machine.Digest{}
+	for _, p := range state.Pools {
+		named = append(named, p.Target)
+	}
+	for _, n := range o.Nodes {
+		named = append(named, n.Report.Config, n.Order.Config)
+	}
+	slices.Sort(named)
+	for _, d := range slices.Compact(named) {
+		if _, ok := out[d]; ok || d == "" {
+			continue
+		}
+		if c, ok := l.eyes.kept[d]; ok {
+			out[d] = c
+			continue
+		}
+		c, ok, err := l.Store.Config(ctx, d)
+		if err != nil {
+			return nil, fmt.Errorf("read config %s: %w", d.Short(), err)
+		}
+		if ok {
+			out[d] = c
+			l.learn(d, c)
+		}
+	}
+	return out, nil
+}
+
+// previewed is a preview that stands, and what it was made from.
+type previewed struct {
+	head, base string
+	fleet      string
+	at         time.Time
+	body       string
+}
+
+// relist is how often the forge is asked for pull requests when Git shows no new one: closing one
+// leaves no trace in Git.
+const relist = 10 * time.Minute
+
+// rework is how long a preview stands while only the nodes change.
+const rework = time.Minute
+
+// propose fills in what should stand below each open pull request.
+func (l *Loop) propose(ctx context.Context, state reconciler.State, o *reconciler.Observed) {
+	now := l.Now()
+	if stale := now.Sub(l.eyes.listed) >= relist || !sameHeads(l.eyes.heads, l.eyes.sighting.Proposals); stale && !l.shut.closed(now) {
+		list, err := l.Forge.Proposals(ctx)
+		l.shut.note(err, now)
+		if err != nil {
+			l.Log.Warn("the forge does not list its pull requests", "error", err)
+		} else {
+			l.eyes.proposals, l.eyes.listed, l.eyes.heads = list, now, l.eyes.sighting.Proposals
+		}
+	}
+	fleet := fingerprint(o.Nodes)
+	for _, p := range l.eyes.proposals {
+		old, ok := l.eyes.previews[p.Number]
+		if ok && old.head == p.Head && old.base == o.Head.Revision.Commit && (old.fleet == fleet || now.Sub(old.at) < rework) {
+			o.Proposals = append(o.Proposals, reconciler.Proposal{Number: p.Number, Body: old.body})
+			continue
+		}
+		body, err := l.preview(ctx, state, *o, p)
+		if err != nil {
+			l.Log.Warn("no preview", "proposal", p.Number, "error", err)
+			body = old.body
+		}
+		if body == "" {
+			continue
+		}
+		if l.eyes.previews == nil {
+			l.eyes.previews = map[int]previewed{}
+		}
+		l.eyes.previews[p.Number] = previewed{p.Head, o.Head.Revision.Commit, fleet, now, body}
+		o.Proposals = append(o.Proposals, reconciler.Proposal{Number: p.Number, Body: body})
+	}
+}
+
+// preview is the comment of one pull request. An author's mistake is its text, not an error.
+func (l *Loop) preview(ctx context.Context, state reconciler.State, o reconciler.Observed, p source.Proposal) (string, error) {
+	after, err := l.render(ctx, p.Head)
+	if err != nil {
+		return "", err
+	}
+	if after.mistake != nil {
+		return preview.Mistakes(p.Head, after.mistake), nil
+	}
+	base := o.Head.Revision.Commit
+	fork, err := l.Source.MergeBase(ctx, base, p.Head)
+	if err != nil {
+		return "", err
+	}
+	before, err := l.render(ctx, fork)
+	if err != nil {
+		return "", err
+	}
+	return preview.Make(preview.Input{
+		Base: base, Head: p.Head, MergeBase: fork, Before: before.result.Pools, After: after.result.Pools,
+		State: state, Nodes: o.Nodes, Known: o.Known, Rules: o.Rules, Gate: o.Gate, Now: o.Now,
+	}).Markdown(), nil
+}
+
+func sameHeads(a, b map[int]string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for n, commit := range a {
+		if b[n] != commit {
+			return false
+		}
+	}
+	return true
+}
+
+// fingerprint tells two fleets apart by what a preview sees of them.
+func fingerprint(nodes []reconciler.Node) string {
+	h := sha256.New()
+	for _, n := range nodes {
+		fmt.Fprintln(h, n.Name, n.Labels, n.Ready, n.Cordon, n.Report.Config)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

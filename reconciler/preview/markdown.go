@@ -1,0 +1,280 @@
+package preview
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/sluice-gitops/sluice/nodeops/impact"
+	"github.com/sluice-gitops/sluice/render"
+	"github.com/sluice-gitops/sluice/source"
+)
+
+// Sentence is the answer in one line.
+func (r Report) Sentence() string {
+	if len(r.Pools) == 0 {
+		return "No pool is rendered from this change."
+	}
+	var parts []string
+	for _, kind := range []impact.Kind{impact.Impossible, impact.Reboot, impact.Drain, impact.Restart, impact.Reload} {
+		count := 0
+		var pools []string
+		for _, p := range r.Pools {
+			if n := len(p.Nodes[kind.String()]); n > 0 {
+				count += n
+				pools = append(pools, p.Name)
+			}
+		}
+		if count > 0 {
+			parts = append(parts, fmt.Sprintf("%s %s (%s)", nodes(count), verbs[kind], strings.Join(pools, ", ")))
+		}
+	}
+	changed := 0
+	for _, p := range r.Pools {
+		if p.Changed {
+			changed++
+		}
+	}
+	switch {
+	case r.Inventory == 0:
+		return r.withoutNodes()
+	case len(parts) == 0 && changed == 0:
+		return "No node changes."
+	case len(parts) == 0:
+		return "No node is disturbed."
+	}
+	return strings.Join(parts, " · ") + "."
+}
+
+// withoutNodes is the answer when no inventory is known: what any node would pay.
+func (r Report) withoutNodes() string {
+	var parts []string
+	for _, p := range r.Pools {
+		if p.Changed {
+			parts = append(parts, fmt.Sprintf("each node of %s %s", p.Name, singular[p.Kind]))
+		}
+	}
+	if len(parts) == 0 {
+		return "No pool changes."
+	}
+	return strings.Join(parts, " · ") + "."
+}
+
+var verbs = map[impact.Kind]string{
+	impact.Impossible: "cannot change in place", impact.Reboot: "reboot", impact.Drain: "are drained and reload",
+	impact.Restart: "restart a service", impact.Reload: "reload only",
+}
+
+var singular = map[impact.Kind]string{
+	impact.Impossible: "cannot change in place", impact.Reboot: "reboots", impact.Drain: "is drained and reloads",
+	impact.Restart: "restarts a service", impact.Reload: "reloads only", impact.Nothing: "changes without disturbance",
+}
+
+func nodes(n int) string {
+	if n == 1 {
+		return "1 node"
+	}
+	return fmt.Sprintf("%d nodes", n)
+}
+
+// Markdown is the comment below a pull request: the answer first, one row per pool, what stands
+// in the way, and the nodes folded away. Every string that comes from the repository is escaped.
+func (r Report) Markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "### Sluice: %s\n\n", escape(r.Sentence()))
+	b.WriteString("| pool | nodes | action | why | waves |\n|---|---|---|---|---|\n")
+	for _, p := range r.byDisturbance() {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", code(p.Name), p.count(), p.action(), p.why(), p.waves(r.Inventory))
+	}
+	for _, f := range r.Findings {
+		fmt.Fprintf(&b, "\n**%s** (%s): %s\n", f.Outcome, escape(f.Check), escape(f.Reason))
+	}
+	for _, p := range r.Pools {
+		if p.RollbackOf != "" {
+			fmt.Fprintf(&b, "\nPool %s goes back to what %s was.\n", code(p.Name), code(source.Short(p.RollbackOf)))
+		}
+	}
+	if r.Inventory > 0 {
+		b.WriteString("\n<details><summary>Nodes and waves</summary>\n\n")
+		for _, p := range r.byDisturbance() {
+			p.list(&b)
+		}
+		b.WriteString("</details>\n")
+	}
+	fmt.Fprintf(&b, "\nCompared %s with %s", code(source.Short(r.MergeBase)), code(source.Short(r.Head)))
+	if r.Base != r.MergeBase {
+		fmt.Fprintf(&b, "; the branch has moved to %s since", code(source.Short(r.Base)))
+	}
+	if r.Inventory > 0 {
+		fmt.Fprintf(&b, ", and with what %s report of themselves", nodes(r.Inventory))
+	}
+	b.WriteString(".\n")
+	return b.String()
+}
+
+// shown is how many waves or causes stand in a comment by name.
+const shown = 50
+
+func (p Pool) list(b *strings.Builder) {
+	for i, wave := range p.Waves {
+		if i == shown {
+			fmt.Fprintf(b, "- %s: %d more waves\n", code(p.Name), len(p.Waves)-shown)
+			break
+		}
+		names := make([]string, 0, len(wave))
+		for _, n := range wave[:min(len(wave), shown)] {
+			names = append(names, code(n))
+		}
+		if more := len(wave) - len(names); more > 0 {
+			names = append(names, fmt.Sprintf("%d more", more))
+		}
+		fmt.Fprintf(b, "- %s wave %d: %s\n", code(p.Name), i+1, strings.Join(names, ", "))
+	}
+	if same := p.Nodes["unchanged"]; len(same) > 0 {
+		fmt.Fprintf(b, "- %s unchanged: %s\n", code(p.Name), nodes(len(same)))
+	}
+	if len(p.Left) > 0 {
+		fmt.Fprintf(b, "- %s waiting: %s\n", code(p.Name), nodes(len(p.Left)))
+	}
+}
+
+func (r Report) byDisturbance() []Pool {
+	return slices.SortedStableFunc(slices.Values(r.Pools), func(a, b Pool) int {
+		return cmp.Or(cmp.Compare(b.Kind, a.Kind), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+func (p Pool) count() string {
+	total := 0
+	for _, names := range p.Nodes {
+		total += len(names)
+	}
+	return fmt.Sprint(total)
+}
+
+func (p Pool) action() string {
+	if !p.Changed && len(p.Waves) == 0 && len(p.Left) == 0 {
+		return "unchanged"
+	}
+	if p.Drain && p.Kind != impact.Drain {
+		return "drain, " + p.Kind.String()
+	}
+	return p.Kind.String()
+}
+
+func (p Pool) why() string {
+	if len(p.Actions) == 0 && len(p.Waves) > 0 {
+		return "the nodes are not yet at the base"
+	}
+	if len(p.Actions) == 0 {
+		return ""
+	}
+	out := code(p.Actions[0].Cause)
+	if unit := p.Actions[0].Unit; unit != "" {
+		out += " → " + code(unit)
+	}
+	if more := len(p.Actions) - 1; more > 0 {
+		out += fmt.Sprintf(", %d more", more)
+	}
+	return out
+}
+
+func (p Pool) waves(inventory int) string {
+	switch {
+	case inventory == 0:
+		return ""
+	case len(p.Waves) == 0:
+		return "none"
+	case !p.Start.IsZero():
+		return fmt.Sprintf("%d, from %s", len(p.Waves), p.Start.UTC().Format("Mon 2 Jan 15:04 UTC"))
+	}
+	return fmt.Sprint(len(p.Waves))
+}
+
+// escape makes text out of a string that anybody may have written: no markdown, no HTML, no
+// mention, no reference, no control that changes the direction of what is read.
+func escape(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t':
+			b.WriteByte(' ')
+		case unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == unicode.ReplacementChar:
+			b.WriteString("\uFFFD")
+		case unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune(" ,;()/%·→'", r):
+			b.WriteRune(r)
+		case strings.ContainsRune(".-:", r):
+			b.WriteRune(r)
+		default:
+			fmt.Fprintf(&b, "&#%d;", r)
+		}
+	}
+	return b.String()
+}
+
+// code is an escaped string in fixed width. In a code element a forge links no mention.
+func code(s string) string { return "<code>" + escape(s) + "</code>" }
+
+// Text is the report for a terminal.
+func (r Report) Text() string {
+	var b strings.Builder
+	fmt.Fprintln(&b, printable(r.Sentence()))
+	for _, p := range r.byDisturbance() {
+		fmt.Fprintf(&b, "\npool %s: %s, %s nodes\n", printable(p.Name), p.action(), p.count())
+		for i, a := range p.Actions {
+			if i == shown {
+				fmt.Fprintf(&b, "  and %d more causes\n", len(p.Actions)-shown)
+				break
+			}
+			fmt.Fprintf(&b, "  %-8s %s", a.Kind, printable(a.Cause))
+			if a.Unit != "" {
+				fmt.Fprintf(&b, " -> %s", printable(a.Unit))
+			}
+			fmt.Fprintln(&b)
+		}
+		for i, wave := range p.Waves {
+			fmt.Fprintf(&b, "  wave %d: %s\n", i+1, printable(strings.Join(wave, ", ")))
+		}
+		if !p.Start.IsZero() {
+			fmt.Fprintf(&b, "  starts %s\n", p.Start.Format("Mon 2 Jan 2006 15:04 MST"))
+		}
+		if p.RollbackOf != "" {
+			fmt.Fprintf(&b, "  goes back to what %s was\n", source.Short(p.RollbackOf))
+		}
+	}
+	for _, f := range r.Findings {
+		fmt.Fprintf(&b, "\n%s (%s): %s\n", f.Outcome, f.Check, printable(f.Reason))
+	}
+	return b.String()
+}
+
+// printable keeps a hostile string from steering the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}
+
+// Mistakes is the comment below a pull request that does not render.
+func Mistakes(head string, mistakes render.Errors) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "### Sluice: %s does not render, and would change no node\n\n", code(source.Short(head)))
+	for i, m := range mistakes {
+		if i == shown {
+			fmt.Fprintf(&b, "- and %d more\n", len(mistakes)-shown)
+			break
+		}
+		fmt.Fprintf(&b, "- %s", code(m.File))
+		if m.Field != "" {
+			fmt.Fprintf(&b, " %s", code(m.Field))
+		}
+		fmt.Fprintf(&b, ": %s\n", escape(m.Why))
+	}
+	b.WriteString("\nThe last good configuration stays in force.\n")
+	return b.String()
+}

@@ -1,0 +1,302 @@
+// Package preview says before a merge what a change will do to which nodes, in which order. It
+// runs the real Step on the nodes as they are, with machines that always succeed. It is pure.
+package preview
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sluice-gitops/sluice/machine"
+	"github.com/sluice-gitops/sluice/nodeops"
+	"github.com/sluice-gitops/sluice/nodeops/impact"
+	"github.com/sluice-gitops/sluice/policy"
+	"github.com/sluice-gitops/sluice/reconciler"
+	"github.com/sluice-gitops/sluice/render"
+	"github.com/sluice-gitops/sluice/source"
+)
+
+// Input is all that a preview looks at.
+type Input struct {
+	Base, Head string            // commits: what the followed branch is at, and what is proposed
+	MergeBase  string            // where the proposal left the branch: what it changes is counted from here
+	Before     []render.Pool     // of the merge base
+	After      []render.Pool     // of the proposed head
+	State      reconciler.State  // as remembered; the zero State stands for a fleet at rest on Before
+	Nodes      []reconciler.Node // the inventory; a node that never had an order is taken to be at Before
+	Known      map[machine.Digest]machine.Config
+	Rules      []impact.Rule
+	Gate       policy.Gate
+	Now        time.Time
+}
+
+// Report is what a proposal would do.
+type Report struct {
+	Base      string           `json:"base"`
+	Head      string           `json:"head"`
+	MergeBase string           `json:"mergeBase"`
+	Verdict   policy.Outcome   `json:"verdict"`
+	Findings  []policy.Finding `json:"findings"`
+	Pools     []Pool           `json:"pools"`
+	Inventory int              `json:"inventory"` // nodes that were looked at; 0 means that none were known
+}
+
+// Pool is what a proposal would do to one pool.
+type Pool struct {
+	Name       string              `json:"name"`
+	Changed    bool                `json:"changed"` // by the proposal: merge base against head
+	Kind       impact.Kind         `json:"kind"`
+	Drain      bool                `json:"drain"`
+	Actions    []impact.Action     `json:"actions"`
+	Nodes      map[string][]string `json:"nodes"` // kind -> nodes, from what each node has now
+	Waves      [][]string          `json:"waves"` // nodes that are taken together, in order
+	RollbackOf string              `json:"rollbackOf,omitempty"`
+	Held       []policy.Finding    `json:"held,omitempty"` // what stands between the merge and the first node
+	Start      time.Time           `json:"start,omitzero"` // when the first node is taken, if not at once
+	Left       []string            `json:"left,omitempty"` // nodes that no wave reaches, for the reasons in Held
+}
+
+// Make is the preview of one proposal.
+func Make(in Input) Report {
+	r := Report{Base: in.Base, Head: in.Head, MergeBase: in.MergeBase, Findings: []policy.Finding{}, Pools: []Pool{}, Inventory: len(in.Nodes)}
+	w := rest(in)
+	for _, after := range in.After {
+		r.Pools = append(r.Pools, w.compare(in, after))
+	}
+	for _, before := range in.Before {
+		if !slices.ContainsFunc(in.After, func(p render.Pool) bool { return p.Name == before.Name }) {
+			r.note(policy.Finding{Check: "pool", Outcome: policy.Warn, Reason: "pool " + before.Name + " goes: its nodes stay as they are, without a pool"})
+		}
+	}
+	w.run(r.Pools)
+	for _, p := range r.Pools {
+		for _, f := range p.Held {
+			r.note(f)
+		}
+	}
+	return r
+}
+
+func (r *Report) note(f policy.Finding) {
+	r.Verdict = max(r.Verdict, f.Outcome)
+	if !slices.Contains(r.Findings, f) {
+		r.Findings = append(r.Findings, f)
+	}
+}
+
+// compare says what the proposal changes in a pool, and what each of its nodes pays for it.
+func (w *world) compare(in Input, after render.Pool) Pool {
+	before := find(in.Before, after.Name)
+	p := Pool{
+		Name: after.Name, Changed: before.Config.Digest() != after.Config.Digest(),
+		Actions: impact.Diff(before.Config, after.Config, in.Rules), Nodes: map[string][]string{}, Waves: [][]string{},
+	}
+	if p.Actions == nil {
+		p.Actions = []impact.Action{}
+	}
+	p.Kind = impact.Worst(p.Actions)
+	for _, n := range w.seen.Nodes {
+		if name, err := render.Member(in.After, n.Labels); err != nil || name != after.Name {
+			continue
+		}
+		kind := impact.Reboot // what is not known costs a reboot
+		if has, ok := w.seen.Known[n.Report.Config]; ok || n.Report.Config == "" {
+			kind = impact.Worst(impact.Diff(has, after.Config, in.Rules))
+			if n.Report.Config == after.Config.Digest() {
+				p.Nodes["unchanged"] = append(p.Nodes["unchanged"], n.Name)
+				continue
+			}
+		}
+		p.Nodes[kind.String()] = append(p.Nodes[kind.String()], n.Name)
+		p.Kind = max(p.Kind, kind)
+	}
+	p.Drain = impact.Drains(p.Kind)
+	for _, a := range p.Actions {
+		p.Drain = p.Drain || a.Kind == impact.Drain
+	}
+	return p
+}
+
+func find(pools []render.Pool, name string) render.Pool {
+	for _, p := range pools {
+		if p.Name == name {
+			return p
+		}
+	}
+	return render.Pool{Name: name}
+}
+
+// world is the fleet on a virtual clock, in which every order is done at once and well.
+type world struct {
+	state reconciler.State
+	seen  reconciler.Observed
+}
+
+// rest is the world as it is before the merge.
+func rest(in Input) *world {
+	w := &world{state: in.State, seen: reconciler.Observed{Now: in.Now, Known: map[machine.Digest]machine.Config{}, Rules: in.Rules, Gate: in.Gate}}
+	for d, c := range in.Known {
+		w.seen.Known[d] = c
+	}
+	for _, p := range slices.Concat(in.Before, in.After) {
+		w.seen.Known[p.Config.Digest()] = p.Config
+	}
+	w.seen.Head = reconciler.Head{Revision: source.Revision{Commit: in.Head}, Pools: in.After}
+	w.seen.Nodes = slices.Clone(in.Nodes)
+	if w.state.Pools == nil {
+		w.state.Generation, w.state.Pools = 1, map[string]reconciler.Pool{}
+		for _, p := range in.Before {
+			d := p.Config.Digest()
+			w.state.Pools[p.Name] = reconciler.Pool{
+				Phase: reconciler.Updated, Target: d, Generation: 1, Revision: source.Revision{Commit: in.MergeBase},
+				Rules:   reconciler.Rules{Rollout: p.Policy, MaxUnavailable: p.Strategy.MaxUnavailable},
+				History: []reconciler.Landing{{Commit: in.MergeBase, Config: d}},
+			}
+		}
+	}
+	for i, n := range w.seen.Nodes {
+		pool, err := render.Member(in.Before, n.Labels)
+		if n.Order.Generation > 0 || n.Report.Config != "" || err != nil || pool == "" {
+			continue
+		}
+		d := find(in.Before, pool).Config.Digest()
+		w.seen.Nodes[i].Order = nodeops.Order{Node: n.Name, Generation: 1, Config: d}
+		w.seen.Nodes[i].Report = nodeops.Report{Generation: 1, Config: d, Phase: nodeops.Done}
+	}
+	return w
+}
+
+// steps bounds a run: a fleet that needs more is continued by arithmetic, in the same order.
+const steps = 400
+
+// run lets the rollout happen and notes in the pools who is taken when.
+func (w *world) run(pools []Pool) {
+	start := w.seen.Now
+	first := true
+	for range steps {
+		next, effects := reconciler.Step(w.state, w.seen)
+		w.state = next
+		if first {
+			w.hold(pools)
+			first = false
+		}
+		sent := map[string][]string{}
+		moved := false
+		for _, e := range effects {
+			moved = w.do(e, sent) || moved
+		}
+		for i := range pools {
+			if wave := sent[pools[i].Name]; len(wave) > 0 {
+				if len(pools[i].Waves) == 0 && w.seen.Now.Sub(start) > time.Hour {
+					pools[i].Start = w.seen.Now
+				}
+				pools[i].Waves = append(pools[i].Waves, wave)
+			}
+		}
+		w.seen.Now = w.seen.Now.Add(time.Second)
+		if !moved && !w.leap() {
+			break
+		}
+	}
+	w.remain(pools)
+}
+
+// hold notes what the gate says at the moment of the merge. That a wave waits for the one before
+// it is no finding: it is the plan.
+func (w *world) hold(pools []Pool) {
+	for i := range pools {
+		st := w.state.Pools[pools[i].Name]
+		pools[i].RollbackOf = st.RollbackOf
+		if st.Halt != "" {
+			pools[i].Held = append(pools[i].Held, policy.Finding{Check: "halt", Outcome: policy.Deny, Reason: st.Halt})
+		}
+		for _, f := range st.Waiting {
+			if f.Check != "maxUnavailable" || st.Phase == reconciler.Waiting {
+				pools[i].Held = append(pools[i].Held, f)
+			}
+		}
+		if pools[i].Kind == impact.Impossible && st.Halt == "" {
+			pools[i].Held = append(pools[i].Held, policy.Finding{Check: "inPlace", Outcome: policy.Deny,
+				Reason: "pool " + pools[i].Name + ": " + pools[i].Actions[0].Cause + " cannot be changed in place"})
+		}
+	}
+}
+
+// do is a machine that always succeeds. It says whether anything moved.
+func (w *world) do(e reconciler.Effect, sent map[string][]string) bool {
+	switch e := e.(type) {
+	case reconciler.Drain:
+		n := w.node(e.Node)
+		n.Cordon, n.Drained = reconciler.Ours, true
+	case reconciler.Uncordon:
+		n := w.node(e.Node)
+		n.Cordon, n.Drained = reconciler.Uncordoned, false
+	case reconciler.Send:
+		n := w.node(e.Order.Node)
+		if n.Report.Config != e.Order.Config {
+			pool, _ := render.Member(w.seen.Head.Pools, n.Labels) // it has one, or it would have no order
+			sent[pool] = append(sent[pool], n.Name)
+		}
+		n.Order = e.Order
+		n.Report = nodeops.Report{Generation: e.Order.Generation, Config: e.Order.Config, Phase: nodeops.Done}
+	case reconciler.Post:
+		w.state = w.state.Heard(e.Status)
+		return false
+	case reconciler.Remark:
+		return false
+	}
+	return true
+}
+
+func (w *world) node(name string) *reconciler.Node {
+	for i := range w.seen.Nodes {
+		if w.seen.Nodes[i].Name == name {
+			return &w.seen.Nodes[i]
+		}
+	}
+	return &reconciler.Node{}
+}
+
+// leap moves the clock to the next opening of a window, when that is what pools wait for.
+func (w *world) leap() bool {
+	var next time.Time
+	for _, p := range w.seen.Head.Pools {
+		st := w.state.Pools[p.Name]
+		if st.Phase != reconciler.Waiting {
+			continue
+		}
+		for _, rollout := range []policy.Rollout{p.Policy, st.Rules.Rollout} {
+			if open := rollout.State(w.seen.Now).Next; open.After(w.seen.Now) && (next.IsZero() || open.Before(next)) {
+				next = open
+			}
+		}
+	}
+	if next.IsZero() {
+		return false
+	}
+	w.seen.Now = next
+	return true
+}
+
+// remain puts the nodes that no wave has reached where they belong: behind the last wave when only
+// the bound on steps ended the run, else among those that are left.
+func (w *world) remain(pools []Pool) {
+	for i := range pools {
+		p := &pools[i]
+		var left []string
+		for _, n := range slices.SortedFunc(slices.Values(w.seen.Nodes), reconciler.Before) {
+			name, err := render.Member(w.seen.Head.Pools, n.Labels)
+			if err == nil && name == p.Name && n.Report.Config != w.state.Pools[name].Target {
+				left = append(left, n.Name)
+			}
+		}
+		st := w.state.Pools[p.Name]
+		if st.Phase != reconciler.Progressing {
+			p.Left = left
+			continue
+		}
+		limit, err := policy.Limit(find(w.seen.Head.Pools, p.Name).Strategy.MaxUnavailable, st.Counts.Nodes)
+		if err == nil {
+			p.Waves = slices.AppendSeq(p.Waves, slices.Chunk(left, limit))
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package reconciler
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"github.com/sluice-gitops/sluice/source"
+)
+
+// describe is what the forge should show for a pool's commit.
+func describe(p Pool, name string) source.Status {
+	st := source.Status{Commit: p.Revision.Commit, Pool: name, State: source.Pending}
+	back := ""
+	if p.RollbackOf != "" {
+		back = "rollback to " + source.Short(p.RollbackOf) + ": "
+	}
+	switch p.Phase {
+	case Updated:
+		st.State = source.Success
+		st.Summary = fmt.Sprintf("%s%d of %d nodes updated", back, p.Counts.Updated, p.Counts.Nodes)
+	case Degraded:
+		st.State = source.Success
+		st.Summary = fmt.Sprintf("%s%d of %d nodes updated, %d drifted", back, p.Counts.Updated, p.Counts.Nodes, p.Counts.Drifted)
+	case Halted:
+		st.State = source.Failure
+		st.Summary = fmt.Sprintf("%shalted at %d of %d nodes: %s", back, p.Counts.Updated, p.Counts.Nodes, p.Halt)
+	case Paused, Waiting:
+		st.Summary = fmt.Sprintf("%swaiting at %d of %d nodes: %s", back, p.Counts.Updated, p.Counts.Nodes, reasons(p.Waiting))
+	case Progressing:
+		st.Summary = fmt.Sprintf("%s%d of %d nodes updated", back, milestone(p.Counts), p.Counts.Nodes)
+	}
+	return st
+}
+
+// milestone rounds progress down to a twentieth: a forge takes a thousand statuses per commit
+// and pool, and a fleet may have more nodes than that.
+func milestone(c Counts) int {
+	step := max(1, c.Nodes/20)
+	return c.Updated / step * step
+}
+
+// leave has the last word on a commit that a newer one replaces: what it came to, or that it was
+// superseded. It waits in the outbox until the forge has acknowledged it.
+func (s *State) leave(p Pool, by string) {
+	last := p.Status
+	if last.Commit == "" {
+		return
+	}
+	if !last.State.Terminal() {
+		last.State = source.Superseded
+		last.Summary = fmt.Sprintf("superseded by %s at %d of %d nodes", source.Short(by), p.Counts.Updated, p.Counts.Nodes)
+	}
+	s.owe(last)
+}
+
+// skip has a last word, too, on commits that came and went between two looks: somebody may be
+// waiting for it.
+func (s *State) skip(o Observed) {
+	newest := o.Head.Revision.Commit
+	if o.Broken != nil {
+		newest = o.Broken.Revision.Commit
+	}
+	if s.Seen == newest {
+		return
+	}
+	s.Seen = newest
+	for _, commit := range o.Skipped {
+		for _, name := range sortedKeys(s.Pools) {
+			s.owe(source.Status{Commit: commit, Pool: name, State: source.Superseded, Summary: "superseded by " + source.Short(newest) + " before it was seen"})
+		}
+	}
+}
+
+// refuse words what the forge should show for a head that does not render, once per commit.
+func (s *State) refuse(o Observed) {
+	if o.Broken == nil || len(s.Refused) > 0 && s.Refused[0].Commit != o.Broken.Revision.Commit {
+		for _, st := range s.Refused {
+			s.owe(st)
+		}
+		s.Refused = nil
+	}
+	if o.Broken == nil || len(s.Refused) > 0 {
+		return
+	}
+	st := source.Status{Commit: o.Broken.Revision.Commit, State: source.Failure, Summary: "not rendered: " + o.Broken.Why}
+	if len(s.Pools) == 0 {
+		s.Refused = []source.Status{st}
+	}
+	for _, name := range sortedKeys(s.Pools) {
+		st.Pool = name
+		s.Refused = append(s.Refused, st)
+	}
+}
+
+// owe puts a last word in the outbox, unless the forge shows it already.
+func (s *State) owe(st source.Status) {
+	if !slices.Contains(s.Said, st) && !slices.Contains(s.Outbox, st) {
+		s.Outbox = append(s.Outbox, st)
+	}
+}
+
+// speak adds the posts: everything that the forge should show and has not acknowledged. What is
+// said is derived from state, never from the moment it became true, so that nothing is lost.
+func (s State) speak(o Observed, effects []Effect) (State, []Effect) {
+	current := slices.Clone(s.Refused)
+	for _, name := range sortedKeys(s.Pools) {
+		current = append(current, s.Pools[name].Status)
+	}
+	s.Outbox = slices.DeleteFunc(s.Outbox, func(st source.Status) bool {
+		again := func(c source.Status) bool { return c.Commit == st.Commit && c.Pool == st.Pool } // a force-push came back to it
+		return slices.Contains(s.Said, st) || slices.ContainsFunc(current, again)
+	})
+	due := slices.Concat(s.Outbox, current)
+	s.Said = slices.DeleteFunc(s.Said, func(st source.Status) bool {
+		return !slices.ContainsFunc(due, func(d source.Status) bool { return d.Commit == st.Commit && d.Pool == st.Pool })
+	})
+	for _, st := range due {
+		if !slices.Contains(s.Said, st) {
+			effects = append(effects, Post{st})
+		}
+	}
+	open := map[int]string{}
+	for _, p := range o.Proposals {
+		if hash, ok := s.Commented[p.Number]; ok {
+			open[p.Number] = hash
+		}
+		if s.Commented[p.Number] != bodyHash(p.Body) {
+			effects = append(effects, Remark{source.Comment{Proposal: p.Number, Body: p.Body}})
+		}
+	}
+	s.Commented = open
+	return s, effects
+}
+
+// Heard is the state with one more receipt: the forge shows this status now.
+func (s State) Heard(st source.Status) State {
+	s = s.clone()
+	s.Said = slices.DeleteFunc(s.Said, func(old source.Status) bool { return old.Commit == st.Commit && old.Pool == st.Pool })
+	s.Said = append(s.Said, st)
+	return s
+}
+
+// HeardComment is the state with one more receipt: the pull request shows this comment now.
+func (s State) HeardComment(c source.Comment) State {
+	s = s.clone()
+	if s.Commented == nil {
+		s.Commented = map[int]string{}
+	}
+	s.Commented[c.Proposal] = bodyHash(c.Body)
+	return s
+}
+
+func bodyHash(body string) string {
+	sum := sha256.Sum256([]byte(body))
+	return hex.EncodeToString(sum[:8])
+}
