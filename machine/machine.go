@@ -83,6 +83,11 @@ func (d Digest) Short() string { return string(d[:min(12, len(d))]) }
 // keys has a meaning and stays.
 func (c Config) Canonical() Config {
 	c.Files = sorted(c.Files, func(f File) string { return f.Path })
+	for i := range c.Files {
+		if c.Files[i].Contents == nil {
+			c.Files[i].Contents = []byte{} // an empty file has one encoding
+		}
+	}
 	c.Units = sorted(c.Units, func(u Unit) string { return u.Name })
 	for i := range c.Units {
 		c.Units[i].DropIns = sorted(c.Units[i].DropIns, func(d DropIn) string { return d.Name })

@@ -2,11 +2,7 @@
 // the controller and the agent, so that what was previewed is what is done.
 package impact
 
-import (
-	"fmt"
-
-	"github.com/sluice-gitops/sluice/machine"
-)
+import "fmt"
 
 // Kind is a class of disturbance, in order: a later one is worse.
 type Kind int
@@ -67,5 +63,3 @@ func Worst(actions []Action) Kind {
 
 // Drains says whether the node must be drained first: as MCO main does, for a reboot or a drain.
 func Drains(k Kind) bool { return k == Drain || k == Reboot }
-
-var _ machine.Config

@@ -37,7 +37,9 @@ type Source interface {
 type Forge interface {
 	// Proposals lists the open pull requests against the followed branch, sorted by number.
 	Proposals(context.Context) ([]source.Proposal, error)
-	// Post says one status of one commit. Saying it twice does no harm.
+	// Post says one status of one commit. Saying it twice does no harm. An error with a method
+	// Final() bool that is true can never be mended: it is not said again. An error with a method
+	// RetryAt() time.Time asks for quiet until then.
 	Post(context.Context, source.Status) error
 	// Comment writes the one comment of a pull request, or edits it in place. Where the forge
 	// shows the same body already, nothing is written.
@@ -151,6 +153,11 @@ func (l *Loop) tell(ctx context.Context, state *reconciler.State, heard func(rec
 			return errShut
 		}
 		err := say()
+		var last interface{ Final() bool }
+		if errors.As(err, &last) && last.Final() {
+			l.Log.Warn("the forge takes this no more; it is left unsaid", "error", err)
+			err = nil
+		}
 		l.shut.note(err, l.Now())
 		if err != nil {
 			return err
@@ -179,7 +186,7 @@ func (l *Loop) done(err error, verb string, args ...any) error {
 }
 
 // Run ticks until the context ends: soon after a tick in which something moved, at the latest
-// after the poll interval, at once when woken.
+// after the poll interval, at once when woken. Git is asked once per poll interval all the same.
 func (l *Loop) Run(ctx context.Context, soon time.Duration, wake <-chan struct{}) error {
 	for {
 		moving, err := l.Tick(ctx)
@@ -200,7 +207,6 @@ func (l *Loop) Run(ctx context.Context, soon time.Duration, wake <-chan struct{}
 			return nil
 		case <-wake:
 			timer.Stop()
-			l.eyes.looked = time.Time{} // a hint is a reason to look
 		case <-timer.C:
 		}
 	}

@@ -1,0 +1,95 @@
+// Command sluice is the controller of a fleet and the tool that people use on it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	_ "time/tzdata" // windows name time zones, and a node may have no database of them
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// verdict is an exit code that is no failure of the command: it said its piece.
+type verdict int
+
+func (v verdict) Error() string { return fmt.Sprintf("exit %d", int(v)) }
+
+// run is the whole program: 0 done, 1 failed, 2 wrong usage, 3 a denied verdict where that was
+// asked for.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := command()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	began := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { began = true }
+	err := root.ExecuteContext(ctx)
+	var v verdict
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &v):
+		return int(v)
+	}
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(stderr, "sluice: %s\n", strings.TrimSuffix(line, "\n"))
+	}
+	if !began || errors.As(err, new(usage)) {
+		fmt.Fprintln(stderr, "sluice: see sluice --help")
+		return 2
+	}
+	return 1
+}
+
+// usage is a mistake in how the command was called.
+type usage string
+
+func (u usage) Error() string { return string(u) }
+
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sluice",
+		Short: "From a Git repository to the machine configuration of a fleet",
+		Long: "Sluice turns a Git repository into the machine configuration of a fleet of Linux nodes.\n" +
+			"Push to roll out; a pull request shows which nodes would reboot; revert to roll back.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+	}
+	root.AddCommand(
+		renderCommand(), impactCommand(), previewCommand(), policyCommand(), simCommand(),
+		runCommand(), getCommand(), whyCommand(), demoCommand(), versionCommand(),
+	)
+	return root
+}
+
+func versionCommand() *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if output == "json" {
+				return printJSON(c.OutOrStdout(), map[string]string{"version": version})
+			}
+			_, err := fmt.Fprintln(c.OutOrStdout(), "sluice", version)
+			return err
+		},
+	}
+	outputFlag(c, &output, "text", "json")
+	return c
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// outputFlag adds -o with the forms that a command prints; the first is the default.
+func outputFlag(c *cobra.Command, into *string, forms ...string) {
+	c.Flags().VarP(&form{into, forms}, "output", "o", strings.Join(forms, ", "))
+	*into = forms[0]
+}
+
+// form is a flag that takes one of a few words.
+type form struct {
+	into  *string
+	words []string
+}
+
+func (f *form) String() string {
+	if f.into == nil {
+		return ""
+	}
+	return *f.into
+}
+
+func (f *form) Type() string { return "form" }
+
+func (f *form) Set(word string) error {
+	if !slices.Contains(f.words, word) {
+		return fmt.Errorf("want one of %s", strings.Join(f.words, ", "))
+	}
+	*f.into = word
+	return nil
+}
+
+func printJSON(w io.Writer, value any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(value)
+}

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-gitops/sluice/durable"
+	"github.com/sluice-gitops/sluice/reconciler"
+	"github.com/sluice-gitops/sluice/reconciler/local"
+)
+
+// settings is what a local fleet follows, and whom it tells. It is kept in DIR/fleet.json, so
+// that the next run needs no flags.
+type settings struct {
+	Name      string        `json:"name"` // in every commit status, as sluice/NAME/POOL
+	Repo      string        `json:"repo"` // https, http on loopback, or a path
+	Branch    string        `json:"branch"`
+	Poll      time.Duration `json:"poll"`             // nanoseconds; how often Git is asked
+	GitHub    string        `json:"github,omitempty"` // OWNER/REPO that gets statuses and comments
+	GitHubURL string        `json:"githubURL,omitempty"`
+	BootTime  time.Duration `json:"bootTime"` // nanoseconds; how long a directory takes to reboot
+}
+
+func (s settings) validate() error {
+	switch {
+	case s.Repo == "":
+		return usage("which repository does the fleet follow? give --repo once")
+	case s.Poll < time.Second/10:
+		return usage("--poll: asking Git more often than ten times a second helps nobody")
+	case s.GitHub != "" && strings.Count(s.GitHub, "/") != 1:
+		return usage("--github: want OWNER/REPO")
+	case s.Name == "" || strings.ContainsAny(s.Name, "/ \t\n"):
+		return usage("--name: want a word without slashes")
+	}
+	return nil
+}
+
+func runCommand() *cobra.Command {
+	var dir, nodes string
+	var set settings
+	var once bool
+	c := &cobra.Command{
+		Use:   "run --local DIR",
+		Short: "Be the controller of a fleet",
+		Long: "Run follows a repository and rolls every push out to the fleet in DIR, whose nodes are the\n" +
+			"directories DIR/nodes/NAME/root, each with an agent of its own in this process. What was given\n" +
+			"once is remembered in DIR/fleet.json. Tokens come from SLUICE_GIT_TOKEN and SLUICE_GITHUB_TOKEN.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if dir == "" {
+				return usage("which fleet? give --local DIR")
+			}
+			set, err := remember(c, dir, set)
+			if err != nil {
+				return err
+			}
+			if nodes != "" {
+				if err := enlist(dir, nodes); err != nil {
+					return err
+				}
+			}
+			log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
+			return runLocal(c.Context(), dir, set, once, log)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&dir, "local", "", "the folder of the fleet")
+	f.StringVar(&nodes, "inventory", "", "make the nodes of this file, or give them its labels")
+	f.StringVar(&set.Name, "name", "", "the fleet's name in statuses and comments (default: the folder's)")
+	f.StringVar(&set.Repo, "repo", "", "the fleet repository: https, http on loopback, or a path")
+	f.StringVar(&set.Branch, "branch", "main", "the branch to follow")
+	f.DurationVar(&set.Poll, "poll", 30*time.Second, "how often Git is asked")
+	f.StringVar(&set.GitHub, "github", "", "OWNER/REPO on GitHub that gets statuses and comments")
+	f.StringVar(&set.GitHubURL, "github-url", "", "the API of a GitHub Enterprise Server")
+	f.DurationVar(&set.BootTime, "boot-time", time.Second, "how long a node takes to reboot")
+	f.BoolVar(&once, "once", false, "stop when every pool is at rest")
+	return c
+}
+
+// remember merges the flags that were given into what the fleet's folder remembers.
+func remember(c *cobra.Command, dir string, given settings) (settings, error) {
+	file := filepath.Join(dir, "fleet.json")
+	set := given
+	if set.Name == "" {
+		set.Name = fleetName(dir)
+	}
+	kept := set
+	if _, err := durable.ReadJSON(file, &kept); err != nil {
+		return set, fmt.Errorf("read fleet: %w", err)
+	}
+	for flag, take := range map[string]func(){
+		"name": func() { kept.Name = given.Name }, "repo": func() { kept.Repo = given.Repo },
+		"branch": func() { kept.Branch = given.Branch }, "poll": func() { kept.Poll = given.Poll },
+		"github": func() { kept.GitHub = given.GitHub }, "github-url": func() { kept.GitHubURL = given.GitHubURL },
+		"boot-time": func() { kept.BootTime = given.BootTime },
+	} {
+		if c.Flags().Changed(flag) {
+			take()
+		}
+	}
+	if err := kept.validate(); err != nil {
+		return kept, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return kept, fmt.Errorf("make fleet: %w", err)
+	}
+	if !strings.Contains(kept.Repo, "://") {
+		abs, err := filepath.Abs(kept.Repo)
+		if err != nil {
+			return kept, err
+		}
+		kept.Repo = abs
+	}
+	return kept, durable.WriteJSON(file, kept, 0o644)
+}
+
+func fleetName(dir string) string {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "local"
+	}
+	return path.Base(filepath.ToSlash(abs))
+}
+
+// enlist makes the nodes of an inventory.
+func enlist(dir, file string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	inv, err := parseInventory(file, data)
+	if err != nil {
+		return err
+	}
+	for _, n := range inv.Nodes {
+		created := n.Created
+		if created.IsZero() {
+			created = time.Now()
+		}
+		if err := local.Enlist(dir, n.Name, n.Labels, created); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runLocal is a controller and the agents of all nodes, until the context ends or, with once,
+// until the fleet is at rest.
+func runLocal(ctx context.Context, dir string, set settings, once bool, log *slog.Logger) error {
+	release, err := local.Lock(dir)
+	if err != nil {
+		return err
+	}
+	defer release()
+	f, err := newLocalFleet(dir, set, log)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	agents, err := f.startAgents(ctx)
+	if err != nil {
+		stop()
+		return err
+	}
+	defer agents() // waits: no agent is left half way by a stop
+	defer stop()
+	if !once {
+		return f.loop.Run(ctx, time.Second, f.wake)
+	}
+	return f.untilRest(ctx)
+}
+
+// untilRest ticks until no pool moves and everything was said.
+func (f *localFleet) untilRest(ctx context.Context) error {
+	for {
+		moving, err := f.loop.Tick(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		case !moving:
+			return f.outcome(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-f.wake:
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// outcome is an error when a pool is halted: a script should notice.
+func (f *localFleet) outcome(ctx context.Context) error {
+	state, err := f.loop.Store.Load(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for name, p := range state.Pools {
+		if p.Phase == reconciler.Halted {
+			errs = append(errs, fmt.Errorf("pool %s is halted at %s: %s", name, p.Revision.Short(), p.Halt))
+		}
+	}
+	for _, st := range state.Refused {
+		errs = append(errs, errors.New(st.Summary))
+	}
+	return errors.Join(errs...)
+}

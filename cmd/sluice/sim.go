@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-gitops/sluice/reconciler/sim"
+)
+
+func simCommand() *cobra.Command {
+	var script, output string
+	var seeds, seed uint64
+	opt := sim.Options{}
+	c := &cobra.Command{
+		Use:   "sim",
+		Short: "Live through deterministic worlds of fake nodes and faults, and count broken promises",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch {
+			case script != "":
+				return runScript(c.OutOrStdout(), script)
+			case c.Flags().Changed("seed"):
+				return replay(c.OutOrStdout(), seed, opt, output)
+			}
+			return liveThrough(c, seeds, opt, output)
+		},
+	}
+	c.Flags().StringVar(&script, "script", "", "run this script, and print what happens")
+	c.Flags().Uint64Var(&seeds, "seeds", 300, "how many worlds")
+	c.Flags().Uint64Var(&seed, "seed", 0, "replay this one world, and print what happens")
+	c.Flags().IntVar(&opt.Nodes, "nodes", 0, "nodes of each world; 0 leaves it to the seed")
+	c.Flags().IntVar(&opt.Ticks, "ticks", 0, "ticks with faults of each world; 0 is 400")
+	outputFlag(c, &output, "text", "json")
+	return c
+}
+
+type tally struct {
+	Seeds      uint64       `json:"seeds"`
+	Ticks      int          `json:"ticks"`
+	Reboots    int          `json:"reboots"`
+	Violations int          `json:"violations"`
+	Seconds    float64      `json:"seconds"`
+	Failed     []sim.Result `json:"failed,omitempty"`
+}
+
+func liveThrough(c *cobra.Command, seeds uint64, opt sim.Options, output string) error {
+	t := tally{Seeds: seeds}
+	start := time.Now()
+	for seed := range seeds {
+		if c.Context().Err() != nil {
+			return c.Context().Err()
+		}
+		r := sim.Run(seed, opt)
+		t.Ticks += r.Ticks
+		t.Reboots += r.Reboots
+		t.Violations += len(r.Violations)
+		if len(r.Violations) > 0 && len(t.Failed) < 10 {
+			r.Events = nil
+			t.Failed = append(t.Failed, r)
+		}
+	}
+	t.Seconds = time.Since(start).Seconds()
+	if output == "json" {
+		if err := printJSON(c.OutOrStdout(), t); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(c.OutOrStdout(), "%d seeds, %d ticks, %d reboots: %d violations (%.1f s)\n", t.Seeds, t.Ticks, t.Reboots, t.Violations, t.Seconds)
+		for _, f := range t.Failed {
+			fmt.Fprintf(c.OutOrStdout(), "seed %d: %s\n  replay it with: sluice sim --seed %d\n", f.Seed, f.Violations[0], f.Seed)
+		}
+	}
+	if t.Violations > 0 {
+		return fmt.Errorf("%d promises were broken", t.Violations)
+	}
+	return nil
+}
+
+func replay(w io.Writer, seed uint64, opt sim.Options, output string) error {
+	r := sim.Run(seed, opt)
+	if output == "json" {
+		return printJSON(w, r)
+	}
+	for _, e := range r.Events {
+		fmt.Fprintln(w, e)
+	}
+	for _, v := range r.Violations {
+		fmt.Fprintln(w, "VIOLATION", v)
+	}
+	fmt.Fprintf(w, "seed %d: %d ticks, %d reboots, %d violations\n", r.Seed, r.Ticks, r.Reboots, len(r.Violations))
+	if len(r.Violations) > 0 {
+		return fmt.Errorf("seed %d breaks %d promises", seed, len(r.Violations))
+	}
+	return nil
+}
+
+// runScript runs the commands of a script and prints each with what it did. What stands between
+// ---- and the next empty line, the answer of an earlier run, is passed over.
+func runScript(w io.Writer, path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	s := sim.NewScript()
+	answer := false
+	number := 0
+	for line := range strings.Lines(string(data)) {
+		number++
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "----":
+			answer = true
+		case line == "":
+			answer = false
+		case !answer && line != "run":
+			out, err := s.Do(line)
+			if err != nil {
+				return fmt.Errorf("%s:%d: %w", path, number, err)
+			}
+			fmt.Fprintln(w, ">", line)
+			if out != "" {
+				fmt.Fprintln(w, out)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	agentloop "github.com/sluice-gitops/sluice/nodeops/agent/loop"
+	"github.com/sluice-gitops/sluice/nodeops/host"
+	hostlocal "github.com/sluice-gitops/sluice/nodeops/host/local"
+	"github.com/sluice-gitops/sluice/policy"
+	"github.com/sluice-gitops/sluice/reconciler/local"
+	"github.com/sluice-gitops/sluice/reconciler/loop"
+	"github.com/sluice-gitops/sluice/render"
+	"github.com/sluice-gitops/sluice/render/kustomize"
+	"github.com/sluice-gitops/sluice/source/forge/github"
+	"github.com/sluice-gitops/sluice/source/git"
+)
+
+// localFleet is a controller and its nodes, wired together: the one place that knows every
+// adapter.
+type localFleet struct {
+	dir    string
+	set    settings
+	log    *slog.Logger
+	fleet  local.Fleet
+	loop   *loop.Loop
+	wake   chan struct{}            // a node has news for the controller
+	orders map[string]chan struct{} // the controller has news for a node
+}
+
+func newLocalFleet(dir string, set settings, log *slog.Logger) (*localFleet, error) {
+	f := &localFleet{dir: dir, set: set, log: log, wake: make(chan struct{}, 1), orders: map[string]chan struct{}{}}
+	f.fleet = local.Fleet{Dir: dir, Nudge: f.nudge}
+	forge, err := openForge(set)
+	if err != nil {
+		return nil, err
+	}
+	f.loop = &loop.Loop{
+		Source: &git.Source{URL: set.Repo, Branch: set.Branch, Dir: filepath.Join(dir, "git"), Token: os.Getenv("SLUICE_GIT_TOKEN")},
+		Fleet:  f.fleet,
+		Forge:  forge,
+		Store:  &local.Store{Dir: dir},
+		Build:  func(tree fs.FS) ([]render.Build, error) { return kustomize.Build(tree, nil) },
+		Gate:   policy.Default(),
+		Poll:   set.Poll,
+		Now:    time.Now,
+		Log:    log,
+	}
+	return f, nil
+}
+
+// openForge is nil where nobody is to be told.
+func openForge(set settings) (loop.Forge, error) {
+	if set.GitHub == "" {
+		return nil, nil
+	}
+	client, err := github.Client(set.GitHubURL, os.Getenv("SLUICE_GITHUB_TOKEN"))
+	if err != nil {
+		return nil, err
+	}
+	owner, repo, _ := strings.Cut(set.GitHub, "/")
+	return &github.Forge{Client: client, Owner: owner, Repo: repo, Branch: set.Branch, Fleet: set.Name, Login: os.Getenv("SLUICE_GITHUB_LOGIN")}, nil
+}
+
+func (f *localFleet) nudge(node string) { poke(f.orders[node]) }
+
+// poke leaves word in a channel that holds one: whoever reads it looks for himself.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// startAgents boots every node. The function that it returns waits for all of them.
+func (f *localFleet) startAgents(ctx context.Context) (wait func(), err error) {
+	names, err := f.fleet.Names()
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("the fleet in %s has no nodes: give --inventory FILE once", f.dir)
+	}
+	for _, name := range names {
+		f.orders[name] = make(chan struct{}, 1)
+	}
+	var group sync.WaitGroup
+	for _, name := range names {
+		group.Go(func() {
+			if err := f.live(ctx, name); err != nil {
+				f.log.Error("node", "node", name, "error", err)
+			}
+		})
+	}
+	return group.Wait, nil
+}
+
+// live is one machine: it boots, its agent works, it reboots.
+func (f *localFleet) live(ctx context.Context, name string) error {
+	for {
+		err := f.boot(ctx, name)
+		if !errors.Is(err, agentloop.ErrReboot) {
+			return err
+		}
+		f.log.Info("reboot", "node", name)
+		if err := f.fleet.Down(name); err != nil {
+			return err
+		}
+		poke(f.wake)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(f.set.BootTime):
+		}
+	}
+}
+
+// scan is how often an agent looks for drift when nothing wakes it.
+const scan = 2 * time.Second
+
+// boot is one boot of a machine, from start to the next reboot.
+func (f *localFleet) boot(ctx context.Context, name string) error {
+	disk, err := host.Open(filepath.Join(f.dir, "nodes", name, "root"))
+	if err != nil {
+		return err
+	}
+	defer disk.Close()
+	inbox, err := host.Open(f.dir)
+	if err != nil {
+		return err
+	}
+	defer inbox.Close()
+	machine := hostlocal.Machine{Files: disk}
+	if err := machine.Boot(); err != nil {
+		return err
+	}
+	if err := f.fleet.Up(name); err != nil {
+		return err
+	}
+	agent := &agentloop.Loop{
+		Inbox: hostlocal.Inbox{Fleet: inbox, Node: name}, Files: disk, Units: host.Recorder{Files: disk}, OS: machine,
+		Now: time.Now, Log: f.log.With("node", name),
+	}
+	last := ""
+	for {
+		report, err := agent.Tick(ctx)
+		if now := fmt.Sprintf("%d %s %s %d", report.Generation, report.Phase, report.Config, len(report.Drift)); now != last {
+			last = now
+			f.log.Info("report", "node", name, "phase", report.Phase, "config", report.Config.Short(), "drift", len(report.Drift), "why", report.Why)
+			poke(f.wake)
+		}
+		switch {
+		case errors.Is(err, agentloop.ErrReboot):
+			return err
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			f.log.Error("agent", "node", name, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-f.orders[name]:
+		case <-time.After(scan):
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package manifest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/coreos/ignition/v2/config/v3_5/types"
+	"github.com/vincent-petithory/dataurl"
+)
+
+// maxContents bounds one file after decompression, so that a few bytes cannot fill a node.
+const maxContents = 16 << 20
+
+// decode reads what a resource holds: a data: URL, plain or gzip. Nothing is ever fetched. It
+// answers why it cannot, without contents.
+func decode(r types.Resource) (contents []byte, why string) {
+	if r.Source == nil || *r.Source == "" {
+		return []byte{}, ""
+	}
+	if !strings.HasPrefix(*r.Source, "data:") {
+		scheme, _, found := strings.Cut(*r.Source, ":")
+		if !found || len(scheme) > 8 {
+			scheme = "this"
+		}
+		return nil, "source: only data: URLs are read, " + scheme + " is not one: put the contents into the manifest"
+	}
+	u, err := dataurl.DecodeString(*r.Source)
+	if err != nil {
+		return nil, "source: is not a valid data: URL"
+	}
+	contents = u.Data
+	if r.Compression != nil && *r.Compression == "gzip" {
+		if contents, why = gunzip(contents); why != "" {
+			return nil, why
+		}
+	} else if r.Compression != nil && *r.Compression != "" {
+		return nil, "compression: only gzip is read"
+	}
+	if len(contents) > maxContents {
+		return nil, "source: is larger than 16 MiB"
+	}
+	if why = verify(contents, r.Verification); why != "" {
+		return nil, why
+	}
+	if contents == nil {
+		contents = []byte{} // an empty file has one encoding
+	}
+	return contents, ""
+}
+
+func gunzip(packed []byte) ([]byte, string) {
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, "source: is not gzip, though compression says so"
+	}
+	out, err := io.ReadAll(io.LimitReader(z, maxContents+1))
+	if err != nil {
+		return nil, "source: its gzip stream is damaged"
+	}
+	return out, ""
+}
+
+func verify(contents []byte, v types.Verification) string {
+	if v.Hash == nil || *v.Hash == "" {
+		return ""
+	}
+	function, want, _ := strings.Cut(*v.Hash, "-")
+	var sum []byte
+	switch function {
+	case "sha256":
+		s := sha256.Sum256(contents)
+		sum = s[:]
+	case "sha512":
+		s := sha512.Sum512(contents)
+		sum = s[:]
+	}
+	if !strings.EqualFold(hex.EncodeToString(sum), want) {
+		return "verification.hash: does not fit the contents"
+	}
+	return ""
+}
+
+// encode is the inverse of decode: text stays readable, anything else is base64.
+func encode(contents []byte) *string {
+	source := "data:,"
+	if text(contents) {
+		source += escape(contents)
+	} else {
+		source = "data:;base64," + base64.StdEncoding.EncodeToString(contents)
+	}
+	return &source
+}
+
+// escape leaves every byte alone that may stand in a data: URL and does not begin an escape.
+func escape(contents []byte) string {
+	const plain = "-_.~!*'()=:/,;@&$+?"
+	var out strings.Builder
+	for _, b := range contents {
+		letter := 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9'
+		if letter || strings.IndexByte(plain, b) >= 0 {
+			out.WriteByte(b)
+		} else {
+			fmt.Fprintf(&out, "%%%02X", b)
+		}
+	}
+	return out.String()
+}
+
+func text(contents []byte) bool {
+	return utf8.Valid(contents) && !bytes.ContainsFunc(contents, func(r rune) bool {
+		return unicode.IsControl(r) && r != '\n' && r != '\t' && r != '\r'
+	})
+}

@@ -1,0 +1,85 @@
+package local_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/sluice-gitops/sluice/machine"
+	"github.com/sluice-gitops/sluice/nodeops"
+	"github.com/sluice-gitops/sluice/nodeops/agent/loop"
+	"github.com/sluice-gitops/sluice/nodeops/agent/loop/hosttest"
+	"github.com/sluice-gitops/sluice/nodeops/host"
+	"github.com/sluice-gitops/sluice/nodeops/host/local"
+	"github.com/sluice-gitops/sluice/nodeops/impact"
+)
+
+func open(t *testing.T, dir string) *host.Files {
+	t.Helper()
+	f, err := host.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func TestMachine(t *testing.T) {
+	hosttest.OS(t, func(t *testing.T) (loop.OS, func() loop.OS) {
+		dir := t.TempDir()
+		start := func() loop.OS {
+			m := local.Machine{Files: open(t, dir)}
+			if err := m.Boot(); err != nil {
+				t.Fatal(err)
+			}
+			return m
+		}
+		return start(), start
+	})
+}
+
+func TestInbox(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	in := local.Inbox{Fleet: open(t, dir), Node: "w1"}
+	if o, err := in.Order(ctx); err != nil || o != (nodeops.Order{}) {
+		t.Errorf("no file: %+v, %v", o, err)
+	}
+	want := nodeops.Report{Generation: 3, Phase: nodeops.Done, Drift: []nodeops.Drift{{Path: "/x", Kind: nodeops.DriftMode}}}
+	if err := in.Tell(ctx, want); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) {
+		p := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("nodes/w1/order.json", `{"node":"w1","generation":7,"config":"abc","ceiling":"drain","notAfter":"2030-01-02T03:04:05Z"}`)
+	write("configs/abc.json", `{"kernelArguments":["a"]}`)
+	o, err := in.Order(ctx)
+	if at := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC); err != nil || o.Generation != 7 || o.Ceiling != impact.Drain || !o.NotAfter.Equal(at) {
+		t.Errorf("order: %+v, %v", o, err)
+	}
+	if c, err := in.Config(ctx, "abc"); err != nil || !reflect.DeepEqual(c, machine.Config{KernelArgs: []string{"a"}}) {
+		t.Errorf("config: %+v, %v", c, err)
+	}
+	for name, bad := range map[string]string{
+		"a ceiling that is not known": `{"generation":8,"ceiling":"explode"}`,
+		"an order for another node":   `{"node":"w2","generation":8,"ceiling":"none"}`,
+		"half a file":                 `{"node":"w1","gener`,
+	} {
+		write("nodes/w1/order.json", bad)
+		if o, err := in.Order(ctx); err == nil || o.Generation != 0 {
+			t.Errorf("%s: %+v, %v", name, o, err)
+		}
+	}
+	if _, err := in.Config(ctx, "../nodes/w1/order"); err == nil {
+		t.Error("a digest led out of configs/")
+	}
+}

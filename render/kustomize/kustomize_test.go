@@ -1,0 +1,288 @@
+package kustomize
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sluice-gitops/sluice/render"
+)
+
+// tree makes a repository of name and contents in turn.
+func tree(pairs ...string) fstest.MapFS {
+	out := fstest.MapFS{}
+	for i := 0; i < len(pairs); i += 2 {
+		out[pairs[i]] = &fstest.MapFile{Data: []byte(pairs[i+1]), Mode: 0o644}
+	}
+	return out
+}
+
+func with(t fstest.MapFS, name string, f *fstest.MapFile) fstest.MapFS { t[name] = f; return t }
+
+func TestMistakesOfAKustomization(t *testing.T) {
+	const mc = "base/mc.yaml"
+	root := func(body string) fstest.MapFS {
+		return tree("kustomization.yaml", body, mc, machineConfig("a", "/etc/a"), "dir/x.yaml", machineConfig("x", "/x"))
+	}
+	anchors := "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
+	for i := range 8 {
+		ref := fmt.Sprintf("*a%d,", i)
+		anchors += fmt.Sprintf("a%d: &a%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(ref, 10), ","))
+	}
+	for _, c := range []struct {
+		name string
+		tree fs.FS
+		want string // the whole error
+	}{
+		{"an https resource", root("resources: ['https://example.com/a.yaml']"), `kustomization.yaml: resources[0]: "https://example.com/a.yaml" looks like a remote address: only files of this repository are read, so copy it into the repository`},
+		{"a git resource", root("resources: ['git@example.com:a/b']"), `kustomization.yaml: resources[0]: "git@example.com:a/b" looks like a remote address`},
+		{"a forge's path", root("resources: [github.com/a/b]"), `kustomization.yaml: resources[0]: "github.com/a/b" looks like a remote address`},
+		{"a forge's path that is a directory, too", with(root("resources: [github.com/a/b]"), "github.com/a/b/kustomization.yaml", &fstest.MapFile{Data: []byte("resources: []")}), `looks like a remote address`},
+		{"a repository with a ref", root("components: ['dir?ref=main']"), `kustomization.yaml: components[0]: "dir?ref=main" looks like a remote address`},
+		{"a remote base", root("bases: ['ssh://example.com/a/b']"), `kustomization.yaml: bases[0]: "ssh://example.com/a/b" looks like a remote address`},
+		{"a remote patch", root("patches: [{path: 'http://example.com/p'}]"), `kustomization.yaml: patches[0].path: "http://example.com/p" looks like a remote address`},
+		{"a remote strategic merge patch", root("patchesStrategicMerge: ['HTTP://example.com/p: x']"), `kustomization.yaml: patchesStrategicMerge[0]: "HTTP://example.com/p: x" looks like a remote address`},
+		{"a remote JSON patch", root("patchesJson6902: [{path: 'http://example.com/p'}]"), `kustomization.yaml: patchesJson6902[0].path: "http://example.com/p" looks like a remote address`},
+		{"a remote replacement", root("replacements: [{path: 'http://example.com/p'}]"), `kustomization.yaml: replacements[0].path: "http://example.com/p" looks like a remote address`},
+		{"a remote CRD", root("crds: ['http://example.com/p']"), `kustomization.yaml: crds[0]: "http://example.com/p" looks like a remote address`},
+		{"a remote configuration", root("configurations: ['http://example.com/p']"), `kustomization.yaml: configurations[0]: "http://example.com/p" looks like a remote address`},
+		{"a remote file of a config map", root("configMapGenerator: [{name: a, files: ['k=http://example.com/p']}]"), `kustomization.yaml: configMapGenerator[0].files[0]: "http://example.com/p" looks like a remote address`},
+		{"a remote environment of a secret", root("secretGenerator: [{name: a, env: 'http://example.com/p'}]"), `kustomization.yaml: secretGenerator[0].envs[0]: "http://example.com/p" looks like a remote address`},
+		{"a path out of the tree", root("resources: [../a.yaml]"), `kustomization.yaml: resources[0]: "../a.yaml" lies outside the repository`},
+		{"an absolute path", root("resources: [/etc/passwd]"), `kustomization.yaml: resources[0]: "/etc/passwd" is absolute: write it relative to this file`},
+		{"an absent file", root("resources: [gone.yaml]"), `kustomization.yaml: resources[0]: "gone.yaml" is not in the repository`},
+		{"a directory without a kustomization", root("resources: [dir]"), `kustomization.yaml: resources[0]: "dir" has no kustomization.yaml`},
+		{"a directory for a patch", root("patches: [{path: dir}]"), `kustomization.yaml: patches[0].path: "dir" is a directory, a file is needed`},
+		{"a file for a component", root("components: [base/mc.yaml]"), `kustomization.yaml: components[0]: "base/mc.yaml" is a file, a directory is needed`},
+		{"a chart", root("helmCharts: [{name: a, repo: 'https://example.com'}]"), `kustomization.yaml: helmCharts: charts are not rendered: commit the output of helm template`},
+		{"an old chart", root("helmChartInflationGenerator: [{chartName: a}]"), `kustomization.yaml: helmChartInflationGenerator: charts are not rendered: commit the output of helm template`},
+		{"a generator", root("generators: [base/mc.yaml]"), `kustomization.yaml: generators: plugins are not run: commit what the generator makes`},
+		{"a transformer", root("transformers: [base/mc.yaml]"), `kustomization.yaml: transformers: plugins are not run: use patches, labels, replacements`},
+		{"a validator", root("validators: [base/mc.yaml]"), `kustomization.yaml: validators: plugins are not run: remove it`},
+		{"a schema of its own", root("openapi: {path: base/mc.yaml}"), `kustomization.yaml: openapi: the schema is Sluice's own: remove it`},
+		{"an unknown field", root("resorces: [base/mc.yaml]"), `kustomization.yaml: resorces: is not a known field of a kustomization`},
+		{"an empty kustomization", root("# nothing yet\n"), `kustomization.yaml: is empty: list what it builds below resources`},
+		{"no YAML", root("resources: ["), `kustomization.yaml: is no YAML: line 1: did not find expected node content`},
+		{"a wrong type", root("resources: 7"), `kustomization.yaml: json: cannot unmarshal number into Go struct field Kustomization.resources of type []string`},
+		{"a patch that fits nothing", root("resources: [base/mc.yaml]\npatches: [{path: dir/x.yaml}]"), `kustomization.yaml: no resource matches strategic merge patch`},
+		{"two kustomization files", with(root("resources: [base/mc.yaml]"), "kustomization.yml", &fstest.MapFile{Data: []byte("x")}), `kustomization.yml: stands beside kustomization.yaml: keep one of them`},
+		{"a resource that is no YAML", tree("kustomization.yaml", "resources: [a.yaml]", "a.yaml", "a: b: c"), `a.yaml: is no YAML: mapping values are not allowed in this context`},
+		{"a cycle", tree("kustomization.yaml", "resources: [a]", "a/kustomization.yaml", "resources: [../b]", "b/kustomization.yaml", "resources: [../a]"), `b/kustomization.yaml: resources[0]: "a" includes itself`},
+		{"a name twice", tree("kustomization.yaml", "resources: [a.yaml, b.yaml]", "a.yaml", machineConfig("a", "/a"), "b.yaml", machineConfig("a", "/b")), `kustomization.yaml: accumulating resources: accumulation err='merging resources from 'b.yaml': may not add resource with an already registered id: MachineConfig.v1.machineconfiguration.openshift.io/a.[noNs]'`},
+		{"aliases that explode", tree("kustomization.yaml", "resources: [a.yaml]", "a.yaml", anchors), `a.yaml: line 6: holds more than 500000 values once its aliases are expanded`},
+		{"an alias of itself", tree("kustomization.yaml", "resources: [a.yaml]", "a.yaml", "a: &a [*a]"), `a.yaml: line 1: alias "a" stands for itself`},
+		{"YAML that is too deep", tree("kustomization.yaml", "resources: [a.yaml]", "a.yaml", strings.Repeat("[", 500)+strings.Repeat("]", 500)), `a.yaml: line 1: is nested deeper than 100 levels`},
+		{"a huge file", tree("kustomization.yaml", "resources: [a.yaml]", "a.yaml", strings.Repeat("#", maxFile+1)), `a.yaml: is larger than 4 MiB: a MachineConfig cannot hold that much`},
+		{"a huge file in a plain directory", tree("a.yaml", strings.Repeat("#", maxFile+1)), `a.yaml: is larger than 4 MiB`},
+		{"no YAML in a plain directory", tree("sub/a.yaml", "a: b: c"), `sub/a.yaml: is no YAML`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			builds, err := Build(c.tree, nil)
+			var found render.Errors
+			if !errors.As(err, &found) {
+				t.Fatalf("error %v and %d builds, want a mistake of the author", err, len(builds))
+			}
+			if !strings.Contains(found[0].Error(), c.want) {
+				t.Errorf("got  %s\nwant %s", found[0], c.want)
+			}
+		})
+	}
+}
+
+func TestAllMistakesComeAtOnce(t *testing.T) {
+	_, err := Build(tree(
+		"pools/a/kustomization.yaml", "resources: [gone.yaml, 'https://example.com/x']",
+		"pools/b/kustomization.yaml", "resources: [/abs]\nhelmCharts: [{name: x}]",
+	), nil)
+	var found render.Errors
+	if !errors.As(err, &found) || len(found) != 4 {
+		t.Fatalf("got %v, want four mistakes of two overlays", err)
+	}
+}
+
+// A ladder of bases, each included twice by the next, would keep kustomize busy for ever.
+func TestALadderOfBasesIsRefused(t *testing.T) {
+	files := tree("kustomization.yaml", "resources: [l0, r0]")
+	for i := range 30 {
+		body := fmt.Sprintf("resources: [../l%d, ../r%d]", i+1, i+1)
+		if i == 29 {
+			body = "namePrefix: x"
+		}
+		files[fmt.Sprintf("l%d/kustomization.yaml", i)] = &fstest.MapFile{Data: []byte(body)}
+		files[fmt.Sprintf("r%d/kustomization.yaml", i)] = &fstest.MapFile{Data: []byte(body)}
+	}
+	if _, err := Build(files, nil); err == nil || !strings.Contains(err.Error(), "includes more than 20000") {
+		t.Errorf("error %v, want a refusal", err)
+	}
+}
+
+func TestLinksAreNotFollowed(t *testing.T) {
+	outside := t.TempDir()
+	secret := filepath.Join(outside, "secret.yaml")
+	write(t, secret, machineConfig("secret", "/etc/secret"))
+	for _, c := range []struct{ name, link, to, want string }{
+		{"a link to a file", "base/a.yaml", secret, `kustomization.yaml: resources[0]: "base/a.yaml" is a symbolic link`},
+		{"a link to a directory", "base", outside, `kustomization.yaml: resources[0]: "base" is a symbolic link`},
+		{"a kustomization that is a link", "kustomization.yaml", secret, `kustomization.yaml: "kustomization.yaml" is a symbolic link`},
+		{"a link among pools", "pools", outside, `"pools" is a symbolic link`},
+		{"a link in a plain directory", "plain.yaml", secret, `plain.yaml: "plain.yaml" is a symbolic link`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if strings.HasPrefix(c.link, "base") {
+				write(t, filepath.Join(dir, "kustomization.yaml"), "resources: [base/a.yaml]")
+			}
+			if c.link == "pools" {
+				write(t, filepath.Join(outside, "x", "kustomization.yaml"), "resources: [../secret.yaml]")
+			}
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, c.link)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(c.to, filepath.Join(dir, c.link)); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Build(os.DirFS(dir), nil)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %s", err, c.want)
+			}
+		})
+	}
+}
+
+func write(t *testing.T, at, body string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(at, []byte(body), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhichDirectoriesAreBuilt(t *testing.T) {
+	k := "resources: [mc.yaml]"
+	mc := machineConfig("a", "/etc/a")
+	pools := tree("pools/b/kustomization.yml", k, "pools/b/mc.yaml", mc, "pools/a/Kustomization", k, "pools/a/mc.yaml", mc,
+		"pools/notes/readme.txt", "x", "other/deep/mc.yaml", mc)
+	root := tree("kustomization.yaml", k, "mc.yaml", mc, "pools/a/kustomization.yaml", k, "pools/a/mc.yaml", mc)
+	plain := tree("x/mc.yaml", mc, ".hidden/mc.yaml", mc, "a.json", `{"kind":"X"}`, "notes.txt", "x", "x/.hidden.yaml", mc)
+	for _, c := range []struct {
+		name  string
+		tree  fs.FS
+		paths []string
+		want  string
+	}{
+		{"a kustomization in the root is the one build", root, nil, ".=mc.yaml"},
+		{"else every pool that has one", pools, nil, "pools/a=pools/a/mc.yaml pools/b=pools/b/mc.yaml"},
+		{"else all manifests of the tree", plain, nil, ".=a.json,x/mc.yaml"},
+		{"paths win over the layout", pools, []string{"other/", "pools/b"}, "other=other/deep/mc.yaml pools/b=pools/b/mc.yaml"},
+		{"a path that is not there is a mistake", pools, []string{"gone"}, `gone: paths: "gone" is not in the repository`},
+		{"a path out of the tree is a mistake", pools, []string{"../x"}, `../x: paths: "../x" is no path inside the repository`},
+		{"a file is no path", pools, []string{"pools/b/mc.yaml"}, `pools/b/mc.yaml: paths: is no directory of the repository`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			builds, err := Build(c.tree, c.paths)
+			var got []string
+			for _, b := range builds {
+				var files []string
+				for _, d := range b.Documents {
+					files = append(files, d.File)
+				}
+				got = append(got, b.Dir+"="+strings.Join(files, ","))
+			}
+			if err != nil {
+				got = []string{err.Error()}
+			}
+			if s := strings.Join(got, " "); s != c.want {
+				t.Errorf("got %s, want %s", s, c.want)
+			}
+		})
+	}
+}
+
+// What Sluice reads must be what the author sees with kustomize build.
+func TestDocumentsAreThoseOfKustomizeBuild(t *testing.T) {
+	files := tree(
+		"base/kustomization.yaml", "resources: [a.yaml, deep]\nnamePrefix: p-\ncommonAnnotations: {who: me}",
+		"base/a.yaml", machineConfig("a", "/etc/a"),
+		"base/deep/kustomization.yaml", "resources: [b.yaml]\npatches:\n- target: {kind: MachineConfig}\n  patch: |\n    - {op: add, path: /spec/fips, value: true}\nbuildMetadata: [managedByLabel]",
+		"base/deep/b.yaml", machineConfig("b", "/etc/b")+"  fips: false\n",
+		"comp/kustomization.yaml", "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nlabels: [{pairs: {team: blue}}]",
+		"kustomization.yaml", "resources: [base]\ncomponents: [comp]\nconfigMapGenerator: [{name: c, files: [k=data.bin], envs: [e.env]}]\npatchesStrategicMerge:\n- |\n  apiVersion: machineconfiguration.openshift.io/v1\n  kind: MachineConfig\n  metadata: {name: p-a}\n  spec: {osImageURL: 'https://x'}\n",
+		"data.bin", "\x00\x01: [", "e.env", "A=b\n",
+	)
+	dir := t.TempDir()
+	for name, f := range files {
+		write(t, filepath.Join(dir, filepath.FromSlash(name)), string(f.Data))
+	}
+	m, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := m.AsYaml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	builds, err := Build(files, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, from []string
+	for _, d := range builds[0].Documents {
+		y, err := yaml.JSONToYAML(d.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(y))
+		from = append(from, d.File)
+	}
+	if joined := strings.Join(got, "---\n"); joined != string(want) {
+		t.Errorf("got\n%s\nwant\n%s", joined, want)
+	}
+	if want := []string{"base/a.yaml", "base/deep/b.yaml", "kustomization.yaml"}; !slices.Equal(from, want) {
+		t.Errorf("written in %v, want %v", from, want)
+	}
+}
+
+// broken is a tree whose store is damaged.
+type broken struct{ fstest.MapFS }
+
+func (b broken) Open(name string) (fs.File, error) {
+	if path.Ext(name) == ".yaml" {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("object is damaged")}
+	}
+	return b.MapFS.Open(name)
+}
+
+func TestADamagedTreeIsNoMistakeOfTheAuthor(t *testing.T) {
+	_, err := Build(broken{tree("a.yaml", "x: y")}, nil)
+	var found render.Errors
+	if err == nil || errors.As(err, &found) || !strings.Contains(err.Error(), "object is damaged") {
+		t.Errorf("error %v, want one that blames the tree", err)
+	}
+}
+
+func TestBuildsMayRunAtOnce(t *testing.T) {
+	files := tree("kustomization.yaml", "resources: [a.yaml]\nlabels: [{pairs: {team: blue}}]", "a.yaml", machineConfig("a", "/etc/a"))
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			if _, err := Build(files, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+}

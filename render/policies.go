@@ -1,0 +1,116 @@
+package render
+
+import (
+	"encoding/json"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-gitops/sluice/machine/manifest"
+	"github.com/sluice-gitops/sluice/policy"
+)
+
+// rollout is a RolloutPolicy and the pools that it names; none are those of its build.
+type rollout struct {
+	name, file string
+	spec       policy.Rollout
+	pools      []string
+	written    string // the document, to tell one policy that two builds include from two policies
+}
+
+func (r *reader) rollout(u *universe, file string, encoded []byte) {
+	var in struct {
+		metav1.TypeMeta `json:",inline"`
+		Metadata        metav1.ObjectMeta          `json:"metadata"`
+		Spec            map[string]json.RawMessage `json:"spec"`
+	}
+	wrong := manifest.Decode(encoded, &in)
+	p := rollout{name: in.Metadata.Name, file: file, written: string(encoded)}
+	if p.name == "" {
+		wrong = append(wrong, manifest.Error{Field: "metadata.name", Why: "is missing"})
+	}
+	if named, set := in.Spec["pools"]; set {
+		wrong = append(wrong, below("spec.pools", manifest.Decode(named, &p.pools))...)
+		delete(in.Spec, "pools")
+	}
+	rest, err := json.Marshal(in.Spec)
+	if err != nil {
+		wrong = append(wrong, manifest.Error{Field: "spec", Why: err.Error()})
+	} else {
+		wrong = append(wrong, below("spec", manifest.Decode(rest, &p.spec))...)
+	}
+	for _, e := range wrong {
+		r.fail(file, e.Field, "%s", e.Why)
+	}
+	if len(wrong) > 0 {
+		return
+	}
+	for _, problem := range p.spec.Problems() {
+		r.fail(file, "spec."+problem.Field, "%s", problem.Why)
+	}
+	u.policies = append(u.policies, p)
+}
+
+// below moves mistakes to where the decoded part stands.
+func below(prefix string, errs manifest.Errors) manifest.Errors {
+	for i := range errs {
+		if errs[i].Field == "" {
+			errs[i].Field = prefix
+		} else {
+			errs[i].Field = prefix + "." + errs[i].Field
+		}
+	}
+	return errs
+}
+
+// policies finds the one policy of each pool.
+func (r *reader) policies(all []universe, pools []taken) map[string]policy.Rollout {
+	out := map[string]policy.Rollout{}
+	by := map[string]rollout{}
+	for _, u := range all {
+		for _, p := range u.policies {
+			for _, name := range r.targets(u, p, pools) {
+				if other, set := by[name]; set && (other.file != p.file || other.written != p.written) {
+					r.fail(p.file, "spec.pools", "pool %s has the RolloutPolicy %s of %s already", name, other.name, other.file)
+					continue
+				}
+				by[name], out[name] = p, p.spec
+			}
+		}
+	}
+	return out
+}
+
+func (r *reader) targets(u universe, p rollout, pools []taken) []string {
+	for _, name := range p.pools {
+		if !slices.ContainsFunc(pools, func(t taken) bool { return t.name == name }) {
+			r.fail(p.file, "spec.pools", "there is no pool %s", name)
+		}
+	}
+	if len(p.pools) > 0 {
+		return p.pools
+	}
+	var own []string
+	for _, t := range pools {
+		if t.dir == u.dir {
+			own = append(own, t.name)
+		}
+	}
+	return own
+}
+
+// Rollout reads one RolloutPolicy by itself, as policy commands do. Mistakes come back as Errors.
+func Rollout(doc Document) (policy.Rollout, error) {
+	r := reader{passed: map[string]int{}}
+	u := r.read(Build{Documents: []Document{doc}})
+	switch {
+	case len(r.errs) > 0:
+	case len(u.policies) == 0:
+		r.fail(doc.File, "kind", "holds no RolloutPolicy (sluice.dev/v1alpha1)")
+	case len(u.policies) > 1:
+		r.fail(doc.File, "kind", "holds %d RolloutPolicies: give one", len(u.policies))
+	default:
+		return u.policies[0].spec, nil
+	}
+	return policy.Rollout{}, r.failed()
+}

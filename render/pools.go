@@ -1,0 +1,197 @@
+package render
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Pools renders one config per pool. Every mistake of the authors comes back at once, as Errors
+// sorted by file; there is no other kind of error. With an error there is no Result.
+//
+// Selection and merge follow MCO main, with the overlay layout on top: in a build with exactly
+// one MachineConfigPool an absent selector means all of the build.
+func Pools(builds []Build) (Result, error) {
+	r := reader{passed: map[string]int{}}
+	var all []universe
+	for _, b := range builds {
+		all = append(all, r.read(b))
+	}
+	if err := r.failed(); err != nil {
+		return Result{}, err
+	}
+	pools := r.gather(all)
+	policies := r.policies(all, pools)
+	if err := r.failed(); err != nil {
+		return Result{}, err
+	}
+	var result Result
+	for _, p := range pools {
+		config, origins := r.fold(p)
+		result.Pools = append(result.Pools, Pool{
+			Name: p.name, Selector: p.nodes, Strategy: p.strategy, Policy: policies[p.name],
+			Config: config, Origins: origins,
+		})
+	}
+	if err := r.failed(); err != nil {
+		return Result{}, err
+	}
+	result.Notices = r.said()
+	return result, nil
+}
+
+// said is what was passed over, each kind once, and what was noticed.
+func (r *reader) said() []string {
+	for kind, n := range r.passed {
+		documents := "documents"
+		if n == 1 {
+			documents = "document"
+		}
+		r.notice("%s: %d %s passed over, not a kind of node configuration", kind, n, documents)
+	}
+	slices.Sort(r.notices)
+	return slices.Compact(r.notices)
+}
+
+// failed is everything that was found wrong so far.
+func (r *reader) failed() error {
+	if len(r.errs) == 0 {
+		return nil
+	}
+	return Sorted(r.errs)
+}
+
+// Sorted orders mistakes by file, field and words, without repeats: a base that several
+// overlays include would say its mistakes once for each.
+func Sorted(errs Errors) Errors {
+	slices.SortFunc(errs, func(a, b Error) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Field, b.Field), cmp.Compare(a.Why, b.Why))
+	})
+	return slices.Compact(errs)
+}
+
+// gather finds the pools of all builds and what each of them takes, sorted by name.
+func (r *reader) gather(all []universe) []taken {
+	declared := map[string]string{} // pool name -> file that declares it
+	for _, u := range all {
+		for _, p := range u.pools {
+			if before, twice := declared[p.name]; twice {
+				r.fail(p.file, "metadata.name", "pool %s is declared in %s, too: one pool has one config", p.name, before)
+				continue
+			}
+			declared[p.name] = p.file
+		}
+	}
+	implied := map[string]string{} // pool name -> build that implies it
+	var out []taken
+	for _, u := range all {
+		selected := map[string]bool{}
+		for _, p := range u.pools {
+			t := r.take(u, p)
+			for _, c := range t.configs {
+				selected[c.Name] = true
+			}
+			out = append(out, t)
+		}
+		for _, t := range r.imply(u, selected, declared, len(all) > 1) {
+			if before, twice := implied[t.name]; twice {
+				r.fail(u.dir, "", "pool %s is implied by MachineConfigs of %s, too: write a MachineConfigPool %s", t.name, before, t.name)
+				continue
+			}
+			implied[t.name] = u.dir
+			out = append(out, t)
+		}
+	}
+	if len(out) == 0 {
+		r.notice("no pool: there is neither a MachineConfigPool nor a MachineConfig with the label %s", roleLabel)
+	}
+	slices.SortFunc(out, func(a, b taken) int { return cmp.Compare(a.name, b.name) })
+	return out
+}
+
+// taken is a pool and the MachineConfigs that are its own, in merge order.
+type taken struct {
+	pool
+	dir     string
+	configs []config
+}
+
+// take selects by the pool's own words. An absent or empty selector selects nothing, as in MCO,
+// except where the build has this one pool and the selector is absent.
+func (r *reader) take(u universe, p pool) taken {
+	t := taken{pool: p, dir: u.dir}
+	overlay := len(u.pools) == 1
+	if t.nodes == nil && overlay && p.noNodes == absent {
+		t.nodes = r.role(p.file, p.name)
+	} else if t.nodes == nil {
+		r.notice("%s: pool %s has no nodeSelector that selects a node: it has no nodes", p.file, p.name)
+	}
+	for _, c := range u.configs {
+		if p.selects(c.Labels) || overlay && p.noConfigs == absent {
+			t.configs = append(t.configs, c)
+		}
+	}
+	if p.configs == nil && !(overlay && p.noConfigs == absent) {
+		r.notice("%s: pool %s takes no MachineConfig: its machineConfigSelector is %s", p.file, p.name, p.noConfigs)
+	} else if len(t.configs) == 0 {
+		r.notice("%s: pool %s takes no MachineConfig: none matches", p.file, p.name)
+	}
+	inMergeOrder(t.configs)
+	return t
+}
+
+// imply makes the pools of roles that have no MachineConfigPool, as worker and master exist on
+// OpenShift without one in Git. Where there are several builds each overlay speaks for its own
+// pool, so that what its pool takes from a base implies nothing.
+func (r *reader) imply(u universe, selected map[string]bool, declared map[string]string, overlays bool) []taken {
+	byRole := map[string][]config{}
+	for _, c := range u.configs {
+		role := c.Labels[roleLabel]
+		switch {
+		case selected[c.Name] && (overlays || role == ""):
+		case role == "":
+			r.fail(c.file, "metadata.labels", "no pool selects %s: give it the label %s: <pool>", c.Name, roleLabel)
+		case declared[role] != "":
+			if !selected[c.Name] {
+				r.notice("%s: no pool takes MachineConfig %s", c.file, c.Name)
+			}
+		default:
+			byRole[role] = append(byRole[role], c)
+		}
+	}
+	var out []taken
+	for _, role := range slices.Sorted(maps.Keys(byRole)) {
+		t := taken{dir: u.dir, configs: byRole[role]}
+		t.name, t.file = role, byRole[role][0].file
+		t.nodes = r.role(t.file, role)
+		if role != worker && role != master {
+			r.notice("pool %s is implied by a label in %s: it takes the MachineConfigs of that role only", role, t.file)
+		}
+		inMergeOrder(t.configs)
+		out = append(out, t)
+	}
+	return out
+}
+
+// inMergeOrder sorts as MCO main does: those of role worker first, then all others, each by name.
+func inMergeOrder(configs []config) {
+	slices.SortStableFunc(configs, func(a, b config) int {
+		return cmp.Or(cmp.Compare(group(a), group(b)), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+func group(c config) int {
+	if c.Labels[roleLabel] == worker {
+		return 0
+	}
+	return 1
+}
+
+func (r *reader) fail(file, field, format string, args ...any) {
+	r.errs = append(r.errs, Error{File: file, Field: field, Why: fmt.Sprintf(format, args...)})
+}
+
+func (r *reader) notice(format string, args ...any) {
+	r.notices = append(r.notices, fmt.Sprintf(format, args...))
+}
