@@ -1,5 +1,3 @@
-// Package examples holds complete fleet repositories. Each is tested here, since an example that
-// is not tested is a lie.
 package examples
 
 import (

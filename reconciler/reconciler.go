@@ -21,7 +21,7 @@ type Observed struct {
 	Head      Head                              // the newest revision that renders
 	Skipped   []string                          // commits of the branch between the last look and this one
 	Broken    *Broken                           // the newest revision, when it does not render
-	Proposals []Proposal                        // open pull requests, by number
+	Proposals []Proposal                        // open pull requests, by number; nil when they are not known
 	Nodes     []Node                            // by name, read live
 	Known     map[machine.Digest]machine.Config // every config that a node or a pool names
 	Rules     []impact.Rule                     // nil is the default table

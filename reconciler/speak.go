@@ -130,7 +130,9 @@ func (s State) speak(o Observed, effects []Effect) (State, []Effect) {
 			effects = append(effects, Remark{source.Comment{Proposal: p.Number, Body: p.Body}})
 		}
 	}
-	s.Commented = open
+	if o.Proposals != nil { // else nobody could list them, and what stands there stands
+		s.Commented = open
+	}
 	return s, effects
 }
 

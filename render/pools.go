@@ -154,7 +154,7 @@ func (r *reader) imply(u universe, selected map[string]bool, declared map[string
 			r.fail(c.file, "metadata.labels", "no pool selects %s: give it the label %s: <pool>", c.Name, roleLabel)
 		case declared[role] != "":
 			if !selected[c.Name] {
-				r.notice("%s: no pool takes MachineConfig %s", c.file, c.Name)
+				r.notice("%s: no pool of %s takes MachineConfig %s", c.file, u.dir, c.Name)
 			}
 		default:
 			byRole[role] = append(byRole[role], c)

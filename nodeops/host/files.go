@@ -22,8 +22,8 @@ const MaxFile = 64 << 20
 // neither, and every owner is agent.Anyone.
 type Files struct {
 	// Trace, if set, hears of each change to the disk before it is made, and an error from it is
-	// what the disk answers. The change's words are create, write, sync, rename, remove, mkdir,
-	// chmod and chown.
+	// what the disk answers. The change's words are create, write, sync, syncdir, rename, remove,
+	// mkdir, chmod and chown.
 	Trace func(change, path string) error
 
 	root   *os.Root

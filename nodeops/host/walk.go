@@ -121,7 +121,7 @@ func (f *Files) mkdir(at *os.Root, p string) error {
 }
 
 func (f *Files) syncDir(at *os.Root, p string) error {
-	if err := f.trace("sync", p); err != nil {
+	if err := f.trace("syncdir", p); err != nil {
 		return err
 	}
 	dir, err := at.Open(".")

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -24,7 +25,7 @@ type eyes struct {
 	kept      map[machine.Digest]machine.Config
 	proposals []source.Proposal
 	listed    time.Time
-	heads     map[int]string // of the pull requests, when they were listed
+	listedAt  source.Sighting // what Git showed then
 	previews  map[int]previewed
 }
 
@@ -216,8 +217,8 @@ type previewed struct {
 	body       string
 }
 
-// relist is how often the forge is asked for pull requests when Git shows no new one: closing one
-// leaves no trace in Git.
+// relist is how often the forge is asked for pull requests when Git shows nothing new: closing one
+// leaves no trace in Git. Merging one moves the branch, and its comment must stay as it was read.
 const relist = 10 * time.Minute
 
 // rework is how long a preview stands while only the nodes change.
@@ -226,15 +227,21 @@ const rework = time.Minute
 // propose fills in what should stand below each open pull request.
 func (l *Loop) propose(ctx context.Context, state reconciler.State, o *reconciler.Observed) {
 	now := l.Now()
-	if stale := now.Sub(l.eyes.listed) >= relist || !sameHeads(l.eyes.heads, l.eyes.sighting.Proposals); stale && !l.shut.closed(now) {
+	seen, last := l.eyes.sighting, l.eyes.listedAt
+	moved := seen.Head != last.Head || !maps.Equal(seen.Proposals, last.Proposals)
+	if moved && last.Head.Commit != "" && l.shut.closed(now) {
+		return // what was open may be merged by now
+	}
+	if moved || now.Sub(l.eyes.listed) >= relist && !l.shut.closed(now) {
 		list, err := l.Forge.Proposals(ctx)
 		l.shut.note(err, now)
 		if err != nil {
 			l.Log.Warn("the forge does not list its pull requests", "error", err)
-		} else {
-			l.eyes.proposals, l.eyes.listed, l.eyes.heads = list, now, l.eyes.sighting.Proposals
+			return
 		}
+		l.eyes.proposals, l.eyes.listed, l.eyes.listedAt = list, now, seen
 	}
+	o.Proposals = []reconciler.Proposal{}
 	fleet := fingerprint(o.Nodes)
 	for _, p := range l.eyes.proposals {
 		old, ok := l.eyes.previews[p.Number]
@@ -280,18 +287,6 @@ func (l *Loop) preview(ctx context.Context, state reconciler.State, o reconciler
 		Base: base, Head: p.Head, MergeBase: fork, Before: before.result.Pools, After: after.result.Pools,
 		State: state, Nodes: o.Nodes, Known: o.Known, Rules: o.Rules, Gate: o.Gate, Now: o.Now,
 	}).Markdown(), nil
-}
-
-func sameHeads(a, b map[int]string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for n, commit := range a {
-		if b[n] != commit {
-			return false
-		}
-	}
-	return true
 }
 
 // fingerprint tells two fleets apart by what a preview sees of them.

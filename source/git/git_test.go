@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -151,13 +152,11 @@ func TestHundredsOfPullRequestsAreFetchedInBatches(t *testing.T) {
 	srv := gittest.New(t)
 	repo := srv.Repo("fleet.git")
 	base := repo.Commit("main", gittest.Files{"a": "1"})
-	var oldest string
-	for n := 1; n <= 130; n++ {
-		c := repo.Pull(n, base, gittest.Files{"a": fmt.Sprint("pull ", n)})
-		if n == 1 {
-			oldest = c
-		}
+	oldest := repo.Pull(1, base, gittest.Files{"a": "pull 1"})
+	for n := 2; n < 130; n++ {
+		repo.Pull(n, base, gittest.Files{"a": fmt.Sprint("pull ", n)})
 	}
+	newest := repo.Pull(130, base, gittest.Files{"a": "pull 130"})
 	s := follow(t, repo.URL)
 	if _, pulls := look(t, s); len(pulls) != 130 {
 		t.Fatalf("%d proposals, want 130", len(pulls))
@@ -165,6 +164,14 @@ func TestHundredsOfPullRequestsAreFetchedInBatches(t *testing.T) {
 	if n := len(srv.Requests()); n > 5 {
 		t.Errorf("%d requests for a first look, want a handful", n)
 	}
+	srv.Down()
+	if got := read(t, s, newest, "a"); got != "pull 130" {
+		t.Errorf("newest pull request reads %q", got)
+	}
+	if _, err := s.Tree(t.Context(), oldest); err == nil {
+		t.Error("a look fetches every pull request that ever was")
+	}
+	srv.Fault(nil)
 	if got := read(t, s, oldest, "a"); got != "pull 1" {
 		t.Errorf("oldest pull request reads %q", got)
 	}
@@ -201,6 +208,19 @@ func TestPoisonedPullRequestStopsNothing(t *testing.T) {
 	}
 }
 
+// flood lists refs without end, until the client has had enough.
+func flood(status int) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(status)
+		fmt.Fprint(w, "001e# service=git-upload-pack\n0000")
+		for n := 0; ; n++ {
+			if _, err := fmt.Fprintf(w, "003d%040d refs/heads/%010d\n", 1, n); err != nil {
+				return true
+			}
+		}
+	}
+}
+
 func TestRemoteAwayKeepsLastGood(t *testing.T) {
 	t.Parallel()
 	srv := gittest.New(t)
@@ -213,31 +233,27 @@ func TestRemoteAwayKeepsLastGood(t *testing.T) {
 
 	hang := make(chan struct{})
 	t.Cleanup(func() { close(hang) })
-	for name, fault := range map[string]func(http.ResponseWriter, *http.Request) bool{
-		"breaks off":   func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
-		"is ill":       func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(503); return true },
-		"is not git":   func(w http.ResponseWriter, _ *http.Request) bool { fmt.Fprint(w, "<html>hello"); return true },
-		"says nothing": func(w http.ResponseWriter, r *http.Request) bool { <-hang; return true },
-		"floods": func(w http.ResponseWriter, r *http.Request) bool {
-			fmt.Fprint(w, "001e# service=git-upload-pack\n0000")
-			line := fmt.Sprintf("003d%040d refs/heads/aaaaaaaaaa\n", 1)
-			for range (17 << 20) / len(line) {
-				if _, err := fmt.Fprint(w, line); err != nil {
-					break
-				}
-			}
-			return true
-		},
+	for name, tt := range map[string]struct {
+		fault func(http.ResponseWriter, *http.Request) bool
+		why   string
+	}{
+		"breaks off":           {func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }, "EOF"},
+		"is ill":               {func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(503); return true }, "503"},
+		"is not git":           {func(w http.ResponseWriter, _ *http.Request) bool { fmt.Fprint(w, "<html>hello"); return true }, "not that of a Git repository"},
+		"says nothing":         {func(http.ResponseWriter, *http.Request) bool { <-hang; return true }, "no whole answer within 50ms"},
+		"floods":               {flood(200), "more than 16777216 bytes"},
+		"is ill, and floods":   {flood(500), "500"},
+		"denies, with a flood": {flood(404), "404"},
 	} {
 		for which, s := range map[string]*git.Source{"running": s, "restarted": restarted} {
 			t.Run(name+" while "+which, func(t *testing.T) {
-				s.Limits.Timeout = 2 * time.Second
+				s.Limits.Timeout = time.Minute
 				if name == "says nothing" {
 					s = &git.Source{URL: s.URL, Branch: "main", Dir: s.Dir, Limits: git.Limits{Timeout: 50 * time.Millisecond}}
 				}
-				srv.Fault(fault)
+				srv.Fault(tt.fault)
 				seen, err := s.Look(t.Context())
-				wantErr(t, err, repo.URL)
+				wantErr(t, err, repo.URL, tt.why)
 				if seen.Head.Commit != head || seen.Proposals[3] != pull {
 					t.Errorf("sighting %+v with the error, want the last good one", seen)
 				}
@@ -276,6 +292,35 @@ func TestBranchMissing(t *testing.T) {
 	}
 }
 
+func TestBetween(t *testing.T) {
+	t.Parallel()
+	repo := gittest.New(t).Repo("fleet.git")
+	var c []string
+	for i := range 60 {
+		c = append(c, repo.Commit("main", gittest.Files{"a": fmt.Sprint(i)}))
+	}
+	s := follow(t, repo.URL)
+	look(t, s)
+	for name, tt := range map[string]struct {
+		older, newer string
+		want         []string
+	}{
+		"oldest first, without the ends": {c[50], c[54], c[51:54]},
+		"neighbours":                     {c[53], c[54], nil},
+		"the same":                       {c[54], c[54], nil},
+		"as many as are listed":          {c[8], c[59], c[9:59]},
+		"further than is listed":         {c[7], c[59], nil},
+		"after a force-push":             {strings.Repeat("1", 40), c[3], nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := s.Between(t.Context(), tt.older, tt.newer)
+			if err != nil || !slices.Equal(got, tt.want) {
+				t.Errorf("%q, %v, want %q", got, err, tt.want)
+			}
+		})
+	}
+}
+
 func TestAnotherRepositoryInTheSameDir(t *testing.T) {
 	t.Parallel()
 	srv := gittest.New(t)
@@ -311,9 +356,12 @@ func TestTreesStayUsableWhileLooksFetch(t *testing.T) {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
+	var done atomic.Bool
+	defer wg.Wait()
+	defer done.Store(true)
 	for range 4 {
 		wg.Go(func() {
-			for range 5 {
+			for !done.Load() {
 				err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
 					if err == nil && !d.IsDir() {
 						_, err = fs.ReadFile(tree, name)
@@ -330,7 +378,6 @@ func TestTreesStayUsableWhileLooksFetch(t *testing.T) {
 		repo.Commit("main", gittest.Files{"new": fmt.Sprint(i)})
 		look(t, s)
 	}
-	wg.Wait()
 }
 
 func packs(t *testing.T, s *git.Source) []string {

@@ -96,12 +96,12 @@ func TestDamagedMirrorHeals(t *testing.T) {
 				if got, _ := look(t, s); got != head {
 					t.Fatalf("head %s, want %s", got, head)
 				}
+				if when == "before it starts" && !strings.Contains(name, "pack deleted") {
+					run(t, "-C", filepath.Join(s.Dir, "mirror.git"), "fsck", "--strict")
+				}
 				tree, err := s.Tree(t.Context(), head)
 				must(t, err)
 				if _, err := fs.ReadFile(tree, "sub/b"); err != nil {
-					if when == "before it starts" && name != "one pack deleted" && name != "other pack deleted" {
-						t.Errorf("read after the first look: %v", err)
-					}
 					look(t, s) // what only a read can find is healed by the next look
 				}
 				if got := read(t, s, head, "sub/b"); got != strings.Repeat("old ", 50) {

@@ -7,9 +7,12 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
+
+	gogit "github.com/go-git/go-git/v5"
 )
 
 // pack builds a pack of one blob and one delta upon it, with the given delta.
@@ -79,6 +82,16 @@ func take(dir string, pack []byte) error {
 		return err
 	}
 	return in.keep(context.Background())
+}
+
+func TestMissingStoreFilesAreNoMissingFiles(t *testing.T) {
+	t.Parallel()
+	r := &Repo{path: t.TempDir(), limits: Limits{}.withDefaults()}
+	err := r.read(func(*gogit.Repository) error { return nil })
+	lost := storeError{&fs.PathError{Op: "open", Path: "objects/pack", Err: fs.ErrNotExist}}
+	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(lost, fs.ErrNotExist) {
+		t.Errorf("%v, %v: a reader would take it for a file that the commit does not have", err, lost)
+	}
 }
 
 func FuzzPack(f *testing.F) {
