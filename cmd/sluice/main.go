@@ -69,13 +69,22 @@ func command() *cobra.Command {
 			"Push to roll out; a pull request shows which nodes would reboot; revert to roll back.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          cobra.ArbitraryArgs,
+		RunE:          needCommand,
 	}
 	root.AddCommand(
 		renderCommand(), impactCommand(), previewCommand(), policyCommand(), simCommand(),
 		runCommand(), getCommand(), whyCommand(), demoCommand(), versionCommand(),
 	)
 	return root
+}
+
+// needCommand is what a command does that only has others below it.
+func needCommand(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage(fmt.Sprintf("%s has no command %q", c.CommandPath(), args[0]))
+	}
+	return c.Help()
 }
 
 func versionCommand() *cobra.Command {

@@ -11,7 +11,7 @@ import (
 )
 
 func policyCommand() *cobra.Command {
-	c := &cobra.Command{Use: "policy", Short: "Ask a RolloutPolicy", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "policy", Short: "Ask a RolloutPolicy", Args: cobra.ArbitraryArgs, RunE: needCommand}
 	c.AddCommand(windowCommand())
 	return c
 }

@@ -27,6 +27,7 @@ type Files struct {
 	Trace func(change, path string) error
 
 	root   *os.Root
+	self   *os.File // the same directory
 	owners bool
 }
 
@@ -36,11 +37,16 @@ func Open(dir string) (*Files, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open root: %w", err)
 	}
-	return &Files{root: root, owners: os.Geteuid() == 0}, nil
+	self, err := root.Open(".")
+	if err != nil {
+		root.Close()
+		return nil, fmt.Errorf("open root: %w", err)
+	}
+	return &Files{root: root, self: self, owners: os.Geteuid() == 0}, nil
 }
 
 // Close gives the root back.
-func (f *Files) Close() error { return f.root.Close() }
+func (f *Files) Close() error { return errors.Join(f.self.Close(), f.root.Close()) }
 
 func (f *Files) trace(change, p string) error {
 	if f.Trace == nil {
@@ -65,14 +71,18 @@ func (f *Files) Look(p string) (agent.Entry, error) {
 		return agent.Entry{}, err
 	}
 	defer dir.Close()
-	info, err := dir.Lstat(path.Base(p))
+	return f.look(dir, path.Base(p))
+}
+
+func (f *Files) look(dir *os.Root, base string) (agent.Entry, error) {
+	info, err := dir.Lstat(base)
 	if errors.Is(err, fs.ErrNotExist) {
 		return agent.Entry{Kind: agent.Absent}, nil
 	}
 	if err != nil {
 		return agent.Entry{}, err
 	}
-	return f.entry(dir, path.Base(p), info)
+	return f.entry(dir, base, info)
 }
 
 func (f *Files) entry(dir *os.Root, base string, info fs.FileInfo) (agent.Entry, error) {

@@ -72,12 +72,7 @@ var singular = map[impact.Kind]string{
 	impact.Restart: "restarts a service", impact.Reload: "reloads only", impact.Nothing: "changes without disturbance",
 }
 
-func nodes(n int) string {
-	if n == 1 {
-		return "1 node"
-	}
-	return fmt.Sprintf("%d nodes", n)
-}
+func nodes(n int) string { return plural(n, "node", "nodes") }
 
 // Markdown is the comment below a pull request: the answer first, one row per pool, what stands
 // in the way, and the nodes folded away. Every string that comes from the repository is escaped.
@@ -107,11 +102,21 @@ func (r Report) Markdown() string {
 	if r.Base != r.MergeBase {
 		fmt.Fprintf(&b, "; the branch has moved to %s since", code(source.Short(r.Base)))
 	}
-	if r.Inventory > 0 {
-		fmt.Fprintf(&b, ", and with what %s report of themselves", nodes(r.Inventory))
+	if told := r.Inventory - r.Assumed; told > 0 {
+		fmt.Fprintf(&b, ", and with what %s of themselves", plural(told, "node reports", "nodes report"))
+	}
+	if r.Assumed > 0 {
+		fmt.Fprintf(&b, "; %s of the inventory taken to be at the base", plural(r.Assumed, "node is", "nodes are"))
 	}
 	b.WriteString(".\n")
 	return b.String()
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // shown is how many waves or causes stand in a comment by name.

@@ -38,6 +38,7 @@ type Report struct {
 	Findings  []policy.Finding `json:"findings"`
 	Pools     []Pool           `json:"pools"`
 	Inventory int              `json:"inventory"` // nodes that were looked at; 0 means that none were known
+	Assumed   int              `json:"assumed"`   // of them, those that say nothing of themselves: taken to be at the base
 }
 
 // Pool is what a proposal would do to one pool.
@@ -59,6 +60,7 @@ type Pool struct {
 func Make(in Input) Report {
 	r := Report{Base: in.Base, Head: in.Head, MergeBase: in.MergeBase, Findings: []policy.Finding{}, Pools: []Pool{}, Inventory: len(in.Nodes)}
 	w := rest(in)
+	r.Assumed = w.assumed
 	for _, after := range in.After {
 		r.Pools = append(r.Pools, w.compare(in, after))
 	}
@@ -129,6 +131,8 @@ func find(pools []render.Pool, name string) render.Pool {
 type world struct {
 	state reconciler.State
 	seen  reconciler.Observed
+
+	assumed int // nodes that were put at the base
 }
 
 // rest is the world as it is before the merge.
@@ -158,6 +162,7 @@ func rest(in Input) *world {
 		if n.Order.Generation > 0 || n.Report.Config != "" || err != nil || pool == "" {
 			continue
 		}
+		w.assumed++
 		d := find(in.Before, pool).Config.Digest()
 		w.seen.Nodes[i].Order = nodeops.Order{Node: n.Name, Generation: 1, Config: d}
 		w.seen.Nodes[i].Report = nodeops.Report{Generation: 1, Config: d, Phase: nodeops.Done}

@@ -80,7 +80,7 @@ func (s *Source) recall(dir string) {
 	if !exists(s.repo.path) {
 		return
 	}
-	if known && seen.Head.Repo != s.URL || checkPacks(s.repo.path) != nil {
+	if known && seen.Head.Repo != s.URL || checkMirror(s.repo.path) != nil {
 		s.broken.Store(true)
 	}
 }

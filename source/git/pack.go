@@ -178,9 +178,21 @@ func (f *ctxFile) Read(p []byte) (int, error) {
 	return f.File.Read(p)
 }
 
-// checkPacks finds the damage that a crash or a bad disk leaves: a pack whose sum is wrong, or
-// that has no index of the right sum. What a read still finds missing is damage found later.
-func checkPacks(repo string) error {
+// checkMirror finds the damage that a crash or a bad disk leaves: a pack whose sum is wrong, one
+// without an index of the right sum, a HEAD that git itself would not take. What is missing as a
+// whole is found by whoever reads it.
+func checkMirror(repo string) error {
+	head, err := os.ReadFile(filepath.Join(repo, "HEAD"))
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(string(head), "ref: refs/heads/") {
+		return fmt.Errorf("check %q: HEAD names no branch", repo)
+	}
+	return checkSums(repo)
+}
+
+func checkSums(repo string) error {
 	packs, err := filepath.Glob(filepath.Join(repo, "objects", "pack", "pack-*.pack"))
 	if err != nil {
 		return err

@@ -65,8 +65,8 @@ func TestHostilePacks(t *testing.T) {
 			if want := map[bool]int{true: 2}[tt.ok]; len(left) != want {
 				t.Errorf("left behind %q, want %d files", left, want)
 			}
-			if tt.ok && checkPacks(dir) != nil {
-				t.Errorf("what was kept does not pass the check: %v", checkPacks(dir))
+			if tt.ok && checkSums(dir) != nil {
+				t.Errorf("what was kept does not pass the check: %v", checkSums(dir))
 			}
 		})
 	}
@@ -107,8 +107,8 @@ func FuzzPack(f *testing.F) {
 			sum := sha1.Sum(data[:len(data)-20])
 			data = append(data[:len(data)-20:len(data)-20], sum[:]...)
 		}
-		if take(dir, data) == nil && checkPacks(dir) != nil {
-			t.Errorf("kept a pack that does not pass the check: %v", checkPacks(dir))
+		if take(dir, data) == nil && checkSums(dir) != nil {
+			t.Errorf("kept a pack that does not pass the check: %v", checkSums(dir))
 		}
 	})
 }

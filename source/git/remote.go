@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/pktline"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
@@ -119,7 +120,7 @@ func explain(err error) error {
 		return fmt.Errorf("the credentials may not read the repository (403): %w", transport.ErrAuthorizationFailed)
 	case errors.Is(err, transport.ErrRepositoryNotFound):
 		return fmt.Errorf("no such repository, or the credentials may not see it (404); check the url and the token: %w", transport.ErrRepositoryNotFound)
-	case err != nil && strings.HasPrefix(err.Error(), "pkt-line"):
+	case errors.Is(err, pktline.ErrInvalidPktLen), err != nil && strings.HasPrefix(err.Error(), "pkt-line"):
 		return errors.New("the answer is not that of a Git repository; check the url")
 	}
 	return err
