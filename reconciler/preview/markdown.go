@@ -28,7 +28,7 @@ func (r Report) Sentence() string {
 			}
 		}
 		if count > 0 {
-			parts = append(parts, fmt.Sprintf("%s %s (%s)", nodes(count), verbs[kind], strings.Join(pools, ", ")))
+			parts = append(parts, fmt.Sprintf("%s (%s)", plural(count, "node "+singular[kind], "nodes "+verbs[kind]), strings.Join(pools, ", ")))
 		}
 	}
 	changed := 0
@@ -106,7 +106,7 @@ func (r Report) Markdown() string {
 		fmt.Fprintf(&b, ", and with what %s of themselves", plural(told, "node reports", "nodes report"))
 	}
 	if r.Assumed > 0 {
-		fmt.Fprintf(&b, "; %s of the inventory taken to be at the base", plural(r.Assumed, "node is", "nodes are"))
+		fmt.Fprintf(&b, "; %s taken to be at the base", plural(r.Assumed, "node of the inventory is", "nodes of the inventory are"))
 	}
 	b.WriteString(".\n")
 	return b.String()
@@ -250,7 +250,7 @@ func (r Report) Text() string {
 		}
 	}
 	for _, f := range r.Findings {
-		fmt.Fprintf(&b, "\n%s (%s): %s\n", f.Outcome, f.Check, printable(f.Reason))
+		fmt.Fprintf(&b, "\n%s (%s): %s\n", f.Outcome, printable(f.Check), printable(f.Reason))
 	}
 	return b.String()
 }

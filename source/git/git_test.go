@@ -213,7 +213,7 @@ func flood(status int) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(status)
 		fmt.Fprint(w, "001e# service=git-upload-pack\n0000")
-		fmt.Fprintf(w, "0041%040d refs/heads/a\x00ofs-delta\n", 1)
+		fmt.Fprintf(w, "0044%040d refs/heads/a\x00ofs-delta\n", 1)
 		for n := 0; ; n++ {
 			if _, err := fmt.Fprintf(w, "0043%040d refs/heads/%010d\n", 1, n); err != nil {
 				return true
