@@ -3,6 +3,8 @@ package deps
 
 import (
 	_ "github.com/cockroachdb/datadriven"
+	_ "github.com/coreos/butane/config"
+	_ "github.com/coreos/butane/config/common"
 	_ "github.com/coreos/go-systemd/v22/dbus"
 	_ "github.com/coreos/go-systemd/v22/unit"
 	_ "github.com/coreos/ignition/v2/config/merge"
@@ -14,8 +16,10 @@ import (
 	_ "github.com/go-git/go-git/v5"
 	_ "github.com/google/go-cmp/cmp"
 	_ "github.com/google/go-github/v60/github"
+	_ "github.com/openshift/api/config/v1"
 	_ "github.com/openshift/api/machineconfiguration/v1"
 	_ "github.com/openshift/api/operator/v1"
+	_ "github.com/openshift/api/operator/v1alpha1"
 	_ "github.com/pelletier/go-toml/v2"
 	_ "github.com/robfig/cron/v3"
 	_ "github.com/rogpeppe/go-internal/testscript"
@@ -26,6 +30,7 @@ import (
 	_ "golang.org/x/sys/unix"
 	_ "k8s.io/apimachinery/pkg/apis/meta/v1"
 	_ "k8s.io/apimachinery/pkg/labels"
+	_ "k8s.io/kubelet/config/v1beta1"
 	_ "sigs.k8s.io/kustomize/api/krusty"
 	_ "sigs.k8s.io/yaml"
 )

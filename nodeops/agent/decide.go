@@ -65,7 +65,7 @@ func (l Local) report(j Journal) nodeops.Report {
 	case l.Lost != "":
 		return nodeops.Report{Phase: nodeops.Failed, Why: l.Lost, BootID: l.BootID}
 	case j.Stage == Rest:
-		r.Drift = l.drift(j.Current)
+		r.Drift = l.Drift(j.Current)
 	case j.Stuck != "":
 		r.Phase, r.Why = nodeops.Failed, j.Stuck
 	case j.Goal == j.Current:
@@ -86,8 +86,8 @@ func name(d machine.Digest) string {
 // booted says that the reboot which was asked for has happened.
 func (l Local) booted(j Journal) bool { return j.AskedIn != "" && j.AskedIn != l.BootID }
 
-// drift is how the node differs from a config that it should be at.
-func (l Local) drift(d machine.Digest) []nodeops.Drift {
+// Drift is how the node differs from a config that it should be at.
+func (l Local) Drift(d machine.Digest) []nodeops.Drift {
 	c := l.Configs[d]
 	t, err := TreeOf(c, l.Facts)
 	out := Drift(t, l.Disk)
@@ -118,7 +118,7 @@ func take(want nodeops.Order, target machine.Config, have Local) Job {
 	case phase != nodeops.Done:
 		next.Goal, next.Past, next.Phase, next.Why = j.Current, j.left(j.Current), phase, why
 		return undoTo(have, next)
-	case j.Stage == Rest && want.Config == j.Current && len(have.drift(j.Current)) == 0:
+	case j.Stage == Rest && want.Config == j.Current && len(have.Drift(j.Current)) == 0:
 		return have.job(Settle, Journal{Order: want, Phase: nodeops.Done, Current: j.Current, Previous: j.Previous})
 	case j.Stage != Rest && want.Config == j.Current:
 		return undoTo(have, next)

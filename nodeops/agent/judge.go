@@ -37,11 +37,11 @@ func judge(want nodeops.Order, target machine.Config, have Local) (nodeops.Phase
 	for _, d := range j.left(want.Config) {
 		from = append(from, have.Configs[d])
 	}
-	drift := have.drift(j.Current)
+	drift := have.Drift(j.Current)
 	switch {
 	case moving || len(drift) == 0:
-	case want.Config == j.Current || want.Config == j.Previous:
-		from = append(from, without(have.Configs[j.Current], drift)) // a return to what the node was repairs it
+	case want.Config == j.Current || want.Config == j.Previous || len(t) == 0:
+		from = append(from, without(have.Configs[j.Current], drift)) // a return to what the node was, or to the bare OS, repairs it
 	default:
 		return nodeops.Refused, fmt.Sprintf("%s %s: the node has drifted; repair it, or order it back to %s or %s",
 			drift[0].Path, drift[0].Why, name(j.Current), name(j.Previous)), nil

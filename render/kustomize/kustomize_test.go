@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -272,17 +271,4 @@ func TestADamagedTreeIsNoMistakeOfTheAuthor(t *testing.T) {
 	if err == nil || errors.As(err, &found) || !strings.Contains(err.Error(), "object is damaged") {
 		t.Errorf("error %v, want one that blames the tree", err)
 	}
-}
-
-func TestBuildsMayRunAtOnce(t *testing.T) {
-	files := tree("kustomization.yaml", "resources: [a.yaml]\nlabels: [{pairs: {team: blue}}]", "a.yaml", machineConfig("a", "/etc/a"))
-	var group sync.WaitGroup
-	for range 4 {
-		group.Go(func() {
-			if _, err := Build(files, nil); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	group.Wait()
 }

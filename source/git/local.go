@@ -54,18 +54,18 @@ func (r *localRemote) pack(ctx context.Context, wants, haves []plumbing.Hash, to
 	if err != nil {
 		return err
 	}
-	_, err = packfile.NewEncoder(&ctxWriter{ctx, to}, g.Storer, false).Encode(objects, 0)
+	_, err = packfile.NewEncoder(&endingWriter{ctx.Err, to}, g.Storer, false).Encode(objects, 0)
 	return err
 }
 
-// ctxWriter ends a long copy when its context ends.
-type ctxWriter struct {
-	ctx context.Context
-	to  io.Writer
+// endingWriter ends a long copy when its context ends.
+type endingWriter struct {
+	ended func() error
+	to    io.Writer
 }
 
-func (w *ctxWriter) Write(p []byte) (int, error) {
-	if err := w.ctx.Err(); err != nil {
+func (w *endingWriter) Write(p []byte) (int, error) {
+	if err := w.ended(); err != nil {
 		return 0, err
 	}
 	return w.to.Write(p)

@@ -66,7 +66,7 @@ func (in *intake) keep(ctx context.Context) (err error) {
 		return err
 	}
 	index := new(idxfile.Writer)
-	parser, err := packfile.NewParser(packfile.NewScanner(&ctxFile{ctx, in.file}), index)
+	parser, err := packfile.NewParser(packfile.NewScanner(&endingFile{ctx.Err, in.file}), index)
 	if err != nil {
 		return fmt.Errorf("index pack: %w", err)
 	}
@@ -110,7 +110,7 @@ func (in *intake) weigh(ctx context.Context) error {
 	if _, err := in.file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	scan := packfile.NewScanner(&ctxFile{ctx, in.file})
+	scan := packfile.NewScanner(&endingFile{ctx.Err, in.file})
 	_, count, err := scan.Header()
 	if err != nil {
 		return err
@@ -165,14 +165,14 @@ func (p *prefix) target() int64 {
 	return int64(size)
 }
 
-// ctxFile ends a long parse when its context ends.
-type ctxFile struct {
-	ctx context.Context
+// endingFile ends a long parse when its context ends.
+type endingFile struct {
+	ended func() error
 	*os.File
 }
 
-func (f *ctxFile) Read(p []byte) (int, error) {
-	if err := f.ctx.Err(); err != nil {
+func (f *endingFile) Read(p []byte) (int, error) {
+	if err := f.ended(); err != nil {
 		return 0, err
 	}
 	return f.File.Read(p)

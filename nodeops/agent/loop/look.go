@@ -38,6 +38,11 @@ func (l *Loop) look(ctx context.Context, want nodeops.Order) (sight, error) {
 	if len(s.Kept.Originals)+len(s.Kept.Configs) == 0 {
 		s.Kept.Base = s.Booted // nothing was ever touched
 	}
+	return s, l.survey(&s)
+}
+
+// survey looks at every path that a config here has to do with.
+func (l *Loop) survey(s *sight) (err error) {
 	s.Facts = l.facts(s.Kept)
 	trees := []agent.Tree{s.Kept.Originals}
 	for _, c := range s.Configs {
@@ -47,10 +52,38 @@ func (l *Loop) look(ctx context.Context, want nodeops.Order) (sight, error) {
 	s.Disk = agent.Tree{}
 	for _, p := range agent.Paths(trees...) {
 		if s.Disk[p], err = l.Files.Look(p); err != nil {
-			return s, fmt.Errorf("look at %q: %w", p, err)
+			return fmt.Errorf("look at %q: %w", p, err)
 		}
 	}
-	return s, nil
+	return nil
+}
+
+// Verify is how the node differs from a config, whatever config it is at. Nothing is written.
+func (l *Loop) Verify(ctx context.Context, c machine.Config) ([]nodeops.Drift, error) {
+	d := c.Digest()
+	s := sight{Local: agent.Local{Configs: map[machine.Digest]machine.Config{d: c}}}
+	var err error
+	if s.Booted, err = l.OS.Booted(ctx); err != nil {
+		return nil, fmt.Errorf("read what is booted: %w", err)
+	}
+	if err := l.recollect(&s); err != nil {
+		return nil, err
+	}
+	s.Facts = l.facts(s.Kept)
+	if _, err := agent.TreeOf(c, s.Facts); err != nil {
+		return nil, err
+	}
+	if err := l.survey(&s); err != nil {
+		return nil, err
+	}
+	return s.Drift(d), nil
+}
+
+// Generation is that of the newest order which was taken up; 0 is none, or one that is lost.
+func (l *Loop) Generation() (uint64, error) {
+	var s sight
+	err := l.recollect(&s)
+	return s.Journal.Order.Generation, err
 }
 
 // recollect reads the journal and what was kept. What cannot be read is said in Lost.

@@ -1,0 +1,56 @@
+# All that a fresh machine needs is Go, git and make. `make` lists the targets.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+SEEDS   ?= 300
+
+# Both binaries are static: they run on nodes that are not this machine.
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)"
+TOOL  = $(GO) tool -modfile=tools/go.mod
+GOFMT = "$$($(GO) env GOROOT)/bin/gofmt"
+
+BENCHED  ?= ./reconciler/... ./render/... ./test/...
+BENCHTIME ?= 1s
+
+LINTER = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint bench sim build sluice report
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '%-14s %s\n' "$$name" "$$what"; done
+
+demo: sluice ## tell the whole story on this machine: push, pull request, merge, drift, revert
+	@bin/sluice demo
+
+test: report ## gofmt, vet and every test, with -race where a C compiler is present
+	@unformatted=$$($(GOFMT) -l .) || exit 1; \
+	if [ -n "$$unformatted" ]; then printf 'these files want gofmt -w:\n%s\n' "$$unformatted" >&2; exit 1; fi
+	@$(GO) vet ./...
+	@bin/report test $(TESTFLAGS) ./...
+
+check: test ## test, and staticcheck and gofumpt as pinned in tools/go.mod
+	@$(TOOL) staticcheck ./...
+	@unformatted=$$($(TOOL) gofumpt -l .) || exit 1; \
+	if [ -n "$$unformatted" ]; then printf 'these files want gofumpt -w:\n%s\n' "$$unformatted" >&2; exit 1; fi
+
+lint: ## golangci-lint with .golangci.yml, where it is installed
+	@command -v golangci-lint >/dev/null || { \
+		echo 'golangci-lint is not installed. Get it with:' >&2; \
+		echo '  $(GO) install $(LINTER)' >&2; exit 1; }
+	@golangci-lint run
+
+bench: report ## the benchmarks, as a table
+	@bin/report bench -benchtime $(BENCHTIME) $(BENCHED)
+
+sim: sluice ## 300 seeded worlds of fake nodes and faults; SEEDS=N for more
+	@bin/sluice sim --seeds $(SEEDS)
+
+build: sluice ## bin/sluice and bin/sluice-agent
+	$(BUILD) -o bin/sluice-agent ./cmd/sluice-agent
+
+sluice:
+	$(BUILD) -o bin/sluice ./cmd/sluice
+
+report:
+	@$(GO) build -o bin/report ./test/report
