@@ -252,11 +252,18 @@ func (l Local) others(j Journal) []machine.Config {
 	return out
 }
 
-// undo gives the goal up and goes back to Current. When that is what failed, the node is said to
-// have failed, and the same is tried again at the next look.
+// undo gives the goal up and goes back to Current. When going back is what failed, the node is
+// said to have failed, and the same is tried again at the next look.
 func undo(have Local, why string) Job {
 	j := have.Journal
-	if j.Goal == j.Current {
+	back := j.Goal == j.Current
+	if back && j.Stage == Acting && !j.Staging && len(j.Past) > 0 {
+		// The disk is as before. A unit that cannot be reloaded, perhaps because there is none,
+		// must not keep the node from being whole; but it is told.
+		j.Stage, j.Why = Verifying, strings.TrimPrefix(j.Why+"; going back: "+why, "; ")
+		return have.job(Undo, j)
+	}
+	if back {
 		j.Stuck = "going back to " + name(j.Current) + ": " + why
 		j.Stage, j.AskedIn, j.Relinked = Writing, "", false
 		return have.job(Fail, j)

@@ -57,14 +57,19 @@ func (l *layout) enablement(u machine.Unit) {
 		seen[name] = true
 		links, also := l.links(name)
 		queue = append(queue, also...)
-		for link, target := range links {
-			e := Entry{Kind: Symlink, Target: target, Enables: u.Name}
+		for _, link := range sortedKeys(links) {
+			e := Entry{Kind: Symlink, Target: links[link], Enables: u.Name}
 			if u.Enablement == machine.Disabled {
 				e = Entry{Kind: Absent, Enables: u.Name}
 			}
 			l.put(link, e)
 		}
 	}
+}
+
+// installFields are the ways for a unit to be pulled in by another, each by a link in a folder.
+var installFields = []struct{ name, folder string }{
+	{"WantedBy", ".wants/"}, {"RequiredBy", ".requires/"}, {"UpheldBy", ".upholds/"},
 }
 
 // links reads the [Install] section of a unit: link -> what it points to, and the units that are
@@ -81,10 +86,11 @@ func (l *layout) links(name string) (links map[string]string, also []string) {
 		}
 	}
 	links = map[string]string{}
-	for field, folder := range map[string]string{"WantedBy": ".wants/", "RequiredBy": ".requires/", "UpheldBy": ".upholds/"} {
-		for _, by := range install[field] {
-			if _, _, open := template(instance); !open {
-				l.link(links, name, expand(by, instance), folder+instance, at)
+	_, _, open := template(instance)
+	for _, f := range installFields {
+		for _, by := range install[f.name] {
+			if !open {
+				l.link(links, name, expand(by, instance), f.folder+instance, at)
 			}
 		}
 	}

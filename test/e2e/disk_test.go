@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	disk   = 2 << 20    // of worker-1, in bytes
-	filler = 1500 << 10 // what somebody else keeps there: the small configs fit beside it
-	large  = 700 << 10  // a file that does not
+	disk   = 4 << 20    // of worker-1, in bytes
+	filler = 2560 << 10 // what somebody else keeps there
+	large  = 800 << 10  // there is room for the config that holds it, and none for the file beside that
 )
 
 // TestFullDiskHaltsThePoolAndHalfAppliesNothing gives one node a disk of its own that is too small

@@ -58,12 +58,18 @@ func (l *Loop) act(ctx context.Context, job agent.Job) error {
 			return fmt.Errorf("stage the next boot: %w", err)
 		}
 	}
+	var errs []error
 	for _, a := range job.Actions {
-		if err := l.Units.Do(ctx, a.Kind, a.Unit); err != nil {
-			return fmt.Errorf("%s %s, because of %s: %w", a.Kind, a.Unit, a.Cause, err)
+		err := l.Units.Do(ctx, a.Kind, a.Unit)
+		if err == nil {
+			continue
+		}
+		errs = append(errs, fmt.Errorf("%s %s, because of %s: %w", a.Kind, a.Unit, a.Cause, err))
+		if job.Journal.Goal != job.Journal.Current {
+			break // it will be undone; but an undo does all that can be done
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (l *Loop) reboot(ctx context.Context, have sight) error {
