@@ -1,7 +1,7 @@
 # All that a fresh machine needs is Go, git and make. `make` lists the targets.
 
 GO      ?= go
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 SEEDS   ?= 300
 
 # Both binaries are static: they run on nodes that are not this machine.

@@ -26,11 +26,16 @@ func applyCommand() *cobra.Command {
 			if err := known(output); err != nil { // before anything is done
 				return err
 			}
+			n, err := open(root)
+			if err != nil {
+				return err
+			}
+			defer n.files.Close()
 			config, err := read(args[0])
 			if err != nil {
 				return err
 			}
-			report, err := apply(c.Context(), root, config)
+			report, err := n.apply(c.Context(), config)
 			if err != nil {
 				return err
 			}
@@ -61,12 +66,7 @@ func oneFile(c *cobra.Command, args []string) error {
 const maxBoots = 6
 
 // apply gives the node one order more than it ever had, and stays until it is done with it.
-func apply(ctx context.Context, root string, c machine.Config) (r nodeops.Report, err error) {
-	n, err := open(root)
-	if err != nil {
-		return r, err
-	}
-	defer n.files.Close()
+func (n *node) apply(ctx context.Context, c machine.Config) (r nodeops.Report, err error) {
 	lock, err := n.files.Lock()
 	if err != nil {
 		return r, err
@@ -96,8 +96,7 @@ func verifyCommand() *cobra.Command {
 		Short: "Say how the node differs from a rendered MachineConfig; exit 1 if it does",
 		Args:  oneFile,
 		RunE: func(c *cobra.Command, args []string) error {
-			config, err := read(args[0])
-			if err != nil {
+			if err := known(output); err != nil {
 				return err
 			}
 			n, err := open(root)
@@ -105,6 +104,10 @@ func verifyCommand() *cobra.Command {
 				return err
 			}
 			defer n.files.Close()
+			config, err := read(args[0])
+			if err != nil {
+				return err
+			}
 			drift, err := n.loop(nil, nil).Verify(c.Context(), config)
 			if err != nil {
 				return err

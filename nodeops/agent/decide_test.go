@@ -126,6 +126,7 @@ func TestDecide(t *testing.T) {
 		{"a drifted node goes back to what it was before", order(6, b, impact.Reload), change(drifted(at(a)), func(l *agent.Local) { l.Journal.Previous = b.Digest() }), agent.Write, nodeops.Working, b, ""},
 		{"a drifted node is repaired by its own config", order(6, a, impact.Reload), drifted(at(a)), agent.Write, nodeops.Working, a, ""},
 		{"a repair above the ceiling", order(6, a, impact.Nothing), drifted(at(a)), agent.Refuse, nodeops.Refused, a, "reload"},
+		{"a drifted node takes no new arguments either", order(6, machine.Config{KernelArgs: []string{"y"}}, impact.Reboot), drifted(at(a)), agent.Refuse, nodeops.Refused, a, "the node has drifted"},
 		{"a drifted node gives the OS back", order(6, machine.Config{}, impact.Reload), drifted(at(a)), agent.Write, nodeops.Working, machine.Config{}, ""},
 
 		{"killed while writing", order(6, b, impact.Reload), going(b, agent.Writing), agent.Write, nodeops.Working, b, ""},

@@ -40,7 +40,7 @@ func judge(want nodeops.Order, target machine.Config, have Local) (nodeops.Phase
 	drift := have.Drift(j.Current)
 	switch {
 	case moving || len(drift) == 0:
-	case want.Config == j.Current || want.Config == j.Previous || len(t) == 0:
+	case want.Config == j.Current || want.Config == j.Previous || want.Config == bare:
 		from = append(from, without(have.Configs[j.Current], drift)) // a return to what the node was, or to the bare OS, repairs it
 	default:
 		return nodeops.Refused, fmt.Sprintf("%s %s: the node has drifted; repair it, or order it back to %s or %s",
@@ -55,6 +55,9 @@ func judge(want nodeops.Order, target machine.Config, have Local) (nodeops.Phase
 	}
 	return nodeops.Done, "", actions
 }
+
+// bare is the digest of a config that asks for nothing.
+var bare = machine.Config{}.Digest()
 
 // obstacle is what stands in the way of a tree and cannot be put back afterwards.
 func obstacle(t, disk Tree) string {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/render"
@@ -74,30 +75,135 @@ var singular = map[impact.Kind]string{
 
 func nodes(n int) string { return plural(n, "node", "nodes") }
 
+// limit is how many runes a comment may have. A forge takes 65,536 characters, some of them ours.
+const limit = 60000
+
 // Markdown is the comment below a pull request: the answer first, one row per pool, what stands
-// in the way, and the nodes folded away. Every string that comes from the repository is escaped.
+// in the way; then, folded and as far as there is room, the nodes and the changes. Every string
+// that comes from the repository is escaped.
 func (r Report) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### Sluice: %s\n\n", escape(r.Sentence()))
+	r.table(&b)
+	r.notes(&b)
+	tail := r.compared()
+	room := limit - utf8.RuneCountInString(b.String()) - utf8.RuneCountInString(tail) - 200
+	var folded, left int
+	for _, section := range r.sections() {
+		if n := utf8.RuneCountInString(section); n <= room {
+			b.WriteString(section)
+			room -= n
+			folded++
+		} else {
+			left++
+		}
+	}
+	if left > 0 {
+		fmt.Fprintf(&b, "\n%s not shown here for want of room: `sluice preview` shows them.\n", plural(left, "section is", "sections are"))
+	}
+	b.WriteString(tail)
+	return b.String()
+}
+
+// mostRows bounds the table: it is never cut by runes, so it must be small by itself.
+const mostRows = 100
+
+func (r Report) table(b *strings.Builder) {
 	b.WriteString("| pool | nodes | action | why | waves |\n|---|---|---|---|---|\n")
-	for _, p := range r.byDisturbance() {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", code(p.Name), p.count(), p.action(), p.why(), p.waves(r.Inventory))
+	for i, p := range r.byDisturbance() {
+		if i == mostRows {
+			fmt.Fprintf(b, "| %d more pools | | | | |\n", len(r.Pools)-mostRows)
+			break
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", code(p.Name), p.count(), p.action(), p.why(), p.waves(r.Inventory))
 	}
-	for _, f := range r.Findings {
-		fmt.Fprintf(&b, "\n**%s** (%s): %s\n", f.Outcome, escape(f.Check), escape(f.Reason))
+}
+
+func (r Report) notes(b *strings.Builder) {
+	for i, f := range r.Findings {
+		if i == mostRows {
+			fmt.Fprintf(b, "\nand %d more findings\n", len(r.Findings)-mostRows)
+			break
+		}
+		fmt.Fprintf(b, "\n**%s** (%s): %s\n", f.Outcome, code(f.Check), escape(short(f.Reason)))
 	}
-	for _, p := range r.Pools {
+	for _, p := range r.Pools[:min(len(r.Pools), mostRows)] {
+		if p.Cheaper != nil {
+			fmt.Fprintf(b, "\nOnly %s the %s of pool %s; without, this change is: %s.\n", p.cheaperCauses(), p.Kind, code(p.Name), p.Cheaper.Kind)
+		}
 		if p.RollbackOf != "" {
-			fmt.Fprintf(&b, "\nPool %s goes back to what %s was.\n", code(p.Name), code(source.Short(p.RollbackOf)))
+			fmt.Fprintf(b, "\nPool %s goes back to what %s was.\n", code(p.Name), code(source.Short(p.RollbackOf)))
 		}
 	}
-	if r.Inventory > 0 {
-		b.WriteString("\n<details><summary>Nodes and waves</summary>\n\n")
-		for _, p := range r.byDisturbance() {
+}
+
+func (p Pool) cheaperCauses() string {
+	var names []string
+	for _, c := range p.Cheaper.Without[:min(3, len(p.Cheaper.Without))] {
+		names = append(names, code(short(c)))
+	}
+	out := strings.Join(names, ", ")
+	if more := len(p.Cheaper.Without) - len(names); more > 0 {
+		return fmt.Sprintf("%s and %d more cost", out, more)
+	}
+	if len(names) > 1 {
+		return out + " cost"
+	}
+	return out + " costs"
+}
+
+// short keeps one string from filling the comment.
+func short(s string) string {
+	if utf8.RuneCountInString(s) > 300 {
+		return string([]rune(s)[:300]) + " ..."
+	}
+	return s
+}
+
+// sections are the folded parts, the most useful first.
+func (r Report) sections() []string {
+	var out []string
+	pools := r.byDisturbance()
+	for _, p := range pools {
+		if len(p.Waves)+len(p.Left) > 0 {
+			var b strings.Builder
+			fmt.Fprintf(&b, "\n<details><summary>Nodes of %s</summary>\n\n", code(p.Name))
 			p.list(&b)
+			b.WriteString("\n</details>\n")
+			out = append(out, b.String())
 		}
-		b.WriteString("</details>\n")
 	}
+	for _, p := range pools {
+		for _, c := range p.Changes {
+			fence := fenceFor(c.Diff)
+			from := ""
+			if c.File != "" {
+				from = ", from " + code(short(c.File))
+			}
+			out = append(out, fmt.Sprintf("\n<details><summary>%s in %s: %s%s</summary>\n\n%sdiff\n%s%s\n\n</details>\n",
+				c.How, code(p.Name), code(short(c.Name)), from, fence, c.Diff, fence))
+		}
+	}
+	return out
+}
+
+// fenceFor is a fence longer than any run of backticks inside, so that nothing breaks out.
+func fenceFor(text string) string {
+	longest, run := 2, 0
+	for _, r := range text {
+		if r == '`' {
+			run++
+			longest = max(longest, run)
+		} else {
+			run = 0
+		}
+	}
+	return strings.Repeat("`", longest+1)
+}
+
+// compared says what the report was made from.
+func (r Report) compared() string {
+	var b strings.Builder
 	fmt.Fprintf(&b, "\nCompared %s with %s", code(source.Short(r.MergeBase)), code(source.Short(r.Head)))
 	if r.Base != r.MergeBase {
 		fmt.Fprintf(&b, "; the branch has moved to %s since", code(source.Short(r.Base)))
@@ -176,7 +282,7 @@ func (p Pool) why() string {
 	if len(p.Actions) == 0 {
 		return ""
 	}
-	out := code(p.Actions[0].Cause)
+	out := code(short(p.Actions[0].Cause))
 	if unit := p.Actions[0].Unit; unit != "" {
 		out += " → " + code(unit)
 	}
@@ -237,6 +343,9 @@ func (r Report) Text() string {
 			if a.Unit != "" {
 				fmt.Fprintf(&b, " -> %s", printable(a.Unit))
 			}
+			if a.File != "" {
+				fmt.Fprintf(&b, " (%s)", printable(a.File))
+			}
 			fmt.Fprintln(&b)
 		}
 		for i, wave := range p.Waves {
@@ -244,6 +353,15 @@ func (r Report) Text() string {
 		}
 		if !p.Start.IsZero() {
 			fmt.Fprintf(&b, "  starts %s\n", p.Start.Format("Mon 2 Jan 2006 15:04 MST"))
+		}
+		if p.Cheaper != nil {
+			fmt.Fprintf(&b, "  without %s it would be: %s\n", printable(strings.Join(p.Cheaper.Without, ", ")), p.Cheaper.Kind)
+		}
+		for _, c := range p.Changes {
+			fmt.Fprintf(&b, "  %s %s\n", c.How, printable(c.Name))
+			for line := range strings.Lines(c.Diff) {
+				fmt.Fprintf(&b, "    %s", line)
+			}
 		}
 		if p.RollbackOf != "" {
 			fmt.Fprintf(&b, "  goes back to what %s was\n", source.Short(p.RollbackOf))

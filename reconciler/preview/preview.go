@@ -47,13 +47,21 @@ type Pool struct {
 	Changed    bool                `json:"changed"` // by the proposal: merge base against head
 	Kind       impact.Kind         `json:"kind"`
 	Drain      bool                `json:"drain"`
-	Actions    []impact.Action     `json:"actions"`
+	Actions    []Cause             `json:"actions"`
+	Cheaper    *impact.Cheaper     `json:"cheaper,omitempty"` // how the change could be split to disturb less
+	Changes    []Change            `json:"changes"`
 	Nodes      map[string][]string `json:"nodes"` // kind -> nodes, from what each node has now
 	Waves      [][]string          `json:"waves"` // nodes that are taken together, in order
 	RollbackOf string              `json:"rollbackOf,omitempty"`
 	Held       []policy.Finding    `json:"held,omitempty"` // what stands between the merge and the first node
 	Start      time.Time           `json:"start,omitzero"` // when the first node is taken, if not at once
 	Left       []string            `json:"left,omitempty"` // nodes that no wave reaches, for the reasons in Held
+}
+
+// Cause is an action and the file of the repository that brought what asks for it.
+type Cause struct {
+	impact.Action
+	File string `json:"file,omitempty"`
 }
 
 // Make is the preview of one proposal.
@@ -90,12 +98,19 @@ func (w *world) compare(in Input, after render.Pool) Pool {
 	before := find(in.Before, after.Name)
 	p := Pool{
 		Name: after.Name, Changed: before.Config.Digest() != after.Config.Digest(),
-		Actions: impact.Diff(before.Config, after.Config, in.Rules), Nodes: map[string][]string{}, Waves: [][]string{},
+		Actions: []Cause{}, Nodes: map[string][]string{}, Waves: [][]string{}, Changes: changes(before, after),
 	}
-	if p.Actions == nil {
-		p.Actions = []impact.Action{}
+	for _, a := range impact.Diff(before.Config, after.Config, in.Rules) {
+		c := Cause{a, origin(after, a.Cause)}
+		if c.File == "" {
+			c.File = origin(before, a.Cause) // it was taken away
+		}
+		p.Actions = append(p.Actions, c)
+		p.Kind = max(p.Kind, a.Kind)
 	}
-	p.Kind = impact.Worst(p.Actions)
+	if c, ok := impact.FindCheaper(before.Config, after.Config, in.Rules); ok {
+		p.Cheaper = &c
+	}
 	for _, n := range w.seen.Nodes {
 		if name, err := render.Member(in.After, n.Labels); err != nil || name != after.Name {
 			continue

@@ -26,7 +26,11 @@ func TestKilledAtAnyMomentTheFleetConverges(t *testing.T) {
 	middle := 0
 	r.start()
 	for i := range kills {
-		if r.landed(newest) || i > 2 && dice.IntN(3) == 0 { // else the push supersedes what is on its way
+		if r.landed(newest) || i%4 == 3 || i > 2 && dice.IntN(3) == 0 { // else the push supersedes what is on its way
+			if i%4 == 3 { // with a commit that nobody ever sees at the head
+				r.edit(hugepages, `hugepages=\d+`, fmt.Sprintf("hugepages=%d", 2000+i))
+				pushed = append(pushed, r.commit("on the way"))
+			}
 			newest = r.change(dice, i)
 			pushed = append(pushed, newest)
 		}

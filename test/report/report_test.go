@@ -55,6 +55,11 @@ func TestReportOfARealRun(t *testing.T) {
 			code: 1, last: "1 passed, 1 failed, 0 skipped", says: []string{"FAIL example.com/m/p TestA\n", "all in all"},
 		},
 		{
+			name: "what a test says beside its failed row is printed, and counts no more",
+			file: `func TestA(t *testing.T) { t.Run("x", func(t *testing.T) { t.Fail() }); t.Error("and another thing") }`,
+			code: 1, last: "0 passed, 1 failed, 0 skipped", says: []string{"and another thing"},
+		},
+		{
 			name: "a panic is a failure of the test that runs",
 			file: `func TestA(*testing.T) { panic("upside down") }`,
 			code: 1, last: "0 passed, 1 failed, 0 skipped", says: []string{"FAIL example.com/m/p TestA", "upside down"},

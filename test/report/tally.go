@@ -98,6 +98,9 @@ func (t *tally) close(e event, tests map[string]*result) {
 			test.action = "fail" // it was running when its program ended
 		}
 		if !counts(tests, name, test.action) {
+			if words := reason(test.said); test.action == "fail" && words != silent {
+				fmt.Fprintf(t.w, "FAIL %s %s\n%s", e.Package, name, strings.Join(test.said, ""))
+			}
 			continue
 		}
 		switch test.action {
@@ -141,15 +144,18 @@ func counts(tests map[string]*result, name, action string) bool {
 	return !parent || action != "pass" && !spoken
 }
 
-// reason is what a skipped test said of why.
+// silent is the reason of a test that gave none.
+const silent = "no reason given"
+
+// reason is what a test that was skipped, or failed, said of why.
 func reason(said []string) string {
 	var words []string
 	for _, s := range said {
-		if s = strings.TrimSpace(s); s != "" && !strings.HasPrefix(s, "--- SKIP") {
+		if s = strings.TrimSpace(s); s != "" && !strings.HasPrefix(s, "--- ") {
 			words = append(words, s)
 		}
 	}
-	return cmp.Or(strings.Join(words, " "), "no reason given")
+	return cmp.Or(strings.Join(words, " "), silent)
 }
 
 // summary is the end of the report; its last line is for scripts, too.
