@@ -29,12 +29,11 @@ func (s *State) stepPool(want render.Pool, crew []Node, o Observed) []Effect {
 // retarget follows the head. A new target starts over, whatever the old one was doing; so does
 // any new commit after a halt, which is the one attempt that a failed target gets per commit.
 func (s *State) retarget(p Pool, want render.Pool, crew []Node, o Observed) Pool {
-	digest, rules := want.Config.Digest(), Rules{want.Policy, want.Strategy.MaxUnavailable}
-	moved := digest != p.Target
-	if p.Target == "" || !moved {
-		p.Rules = rules // nothing rides on them: they bring no new content
+	digest, rules := want.Target(), Rules{want.Policy, want.Strategy.MaxUnavailable}
+	moved, commit := digest != p.Target, o.Head.Revision.Commit
+	if p.Target == "" || !moved && p.Revision.Commit != commit {
+		p.Rules = rules // nothing rides on this commit: it brings rules, and no new content
 	}
-	commit := o.Head.Revision.Commit
 	if moved || p.Phase == Halted && p.Revision.Commit != commit || outrun(crew, digest, p.Generation) {
 		s.Generation++
 		p.Generation, p.Halt, p.Waiting = s.Generation, "", nil

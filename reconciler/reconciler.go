@@ -200,7 +200,7 @@ func muster(o Observed) (crews map[string][]Node, idle []Node, strays map[string
 		}
 	}
 	for _, crew := range crews {
-		slices.SortStableFunc(crew, Before)
+		slices.SortFunc(crew, Before)
 	}
 	return crews, idle, strays
 }

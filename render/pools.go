@@ -16,6 +16,7 @@ func Pools(builds []Build) (Result, error) {
 	r := reader{passed: map[string]int{}}
 	var all []universe
 	for _, b := range builds {
+		r.notices, r.errs = append(r.notices, b.Notices...), append(r.errs, b.Errors...)
 		all = append(all, r.read(b))
 	}
 	if err := r.failed(); err != nil {
@@ -31,7 +32,7 @@ func Pools(builds []Build) (Result, error) {
 		config, origins := r.fold(p)
 		result.Pools = append(result.Pools, Pool{
 			Name: p.name, Selector: p.nodes, Strategy: p.strategy, Policy: policies[p.name],
-			Config: config, Origins: origins,
+			Config: config, Digest: config.Digest(), Origins: origins,
 		})
 	}
 	if err := r.failed(); err != nil {

@@ -16,6 +16,8 @@ import (
 type Build struct {
 	Dir       string // in the repository, slash-separated; "." is its root
 	Documents []Document
+	Notices   []string // what whoever built it noticed; Pools passes them on
+	Errors    Errors   // why its documents are not all there; Pools says them with all others
 }
 
 // Document is one YAML document of a build.
@@ -31,7 +33,17 @@ type Pool struct {
 	Strategy Strategy
 	Policy   policy.Rollout
 	Config   machine.Config
+	Digest   machine.Digest    // of Config, where render has computed it: ask Target
 	Origins  map[string]string // impact cause (path, unit, field) -> file of the repository that brought it
+}
+
+// Target is the digest of the pool's config. It costs a pass over the whole config where render
+// has not computed it.
+func (p Pool) Target() machine.Digest {
+	if p.Digest != "" {
+		return p.Digest
+	}
+	return p.Config.Digest()
 }
 
 // Strategy is what the MachineConfigPool says of its rollout.

@@ -15,6 +15,7 @@ import (
 func simCommand() *cobra.Command {
 	var script, output string
 	var seeds, seed uint64
+	var check bool
 	opt := sim.Options{}
 	c := &cobra.Command{
 		Use:   "sim",
@@ -24,6 +25,8 @@ func simCommand() *cobra.Command {
 			switch {
 			case script != "":
 				return runScript(c.OutOrStdout(), script)
+			case check:
+				return foretell(c, seeds, output)
 			case c.Flags().Changed("seed"):
 				return replay(c.OutOrStdout(), seed, opt, output)
 			}
@@ -33,6 +36,7 @@ func simCommand() *cobra.Command {
 	c.Flags().StringVar(&script, "script", "", "run this script, and print what happens")
 	c.Flags().Uint64Var(&seeds, "seeds", 300, "how many worlds")
 	c.Flags().Uint64Var(&seed, "seed", 0, "replay this one world, and print what happens")
+	c.Flags().BoolVar(&check, "check-preview", false, "hold previews of seeded changes against what then happens")
 	c.Flags().IntVar(&opt.Nodes, "nodes", 0, "nodes of each world; 0 leaves it to the seed")
 	c.Flags().IntVar(&opt.Ticks, "ticks", 0, "ticks with faults of each world; 0 is 400")
 	outputFlag(c, &output, "text", "json")
@@ -77,6 +81,41 @@ func liveThrough(c *cobra.Command, seeds uint64, opt sim.Options, output string)
 	}
 	if t.Violations > 0 {
 		return fmt.Errorf("%d promises were broken", t.Violations)
+	}
+	return nil
+}
+
+// foretell counts the changes whose preview came true: node set, kind and order.
+func foretell(c *cobra.Command, seeds uint64, output string) error {
+	var t struct {
+		Seeds uint64   `json:"seeds"`
+		True  int      `json:"true"`
+		Wrong []string `json:"wrong,omitempty"`
+	}
+	t.Seeds = seeds
+	for seed := range seeds {
+		if c.Context().Err() != nil {
+			return c.Context().Err()
+		}
+		wrong := sim.Foretell(seed)
+		if len(wrong) == 0 {
+			t.True++
+		} else if len(t.Wrong) < 10 {
+			t.Wrong = append(t.Wrong, fmt.Sprintf("seed %d: %s", seed, wrong[0]))
+		}
+	}
+	if output == "json" {
+		if err := printJSON(c.OutOrStdout(), t); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(c.OutOrStdout(), "%d of %d previews came true\n", t.True, t.Seeds)
+		for _, line := range t.Wrong {
+			fmt.Fprintln(c.OutOrStdout(), line)
+		}
+	}
+	if uint64(t.True) < seeds {
+		return fmt.Errorf("%d previews did not come true", seeds-uint64(t.True))
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ package local
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -235,12 +236,15 @@ func (s *Store) Config(_ context.Context, d machine.Digest) (machine.Config, boo
 	if strings.ContainsAny(string(d), "/.") {
 		return c, false, nil
 	}
-	ok, err := durable.ReadJSON(s.config(d), &c)
-	if err != nil || !ok {
+	data, err := os.ReadFile(s.config(d))
+	if errors.Is(err, os.ErrNotExist) {
+		return c, false, nil
+	}
+	if err != nil {
 		return c, false, err
 	}
-	if c.Digest() != d {
-		return c, false, nil // damaged: as good as gone; rendering it again heals it
+	if json.Unmarshal(data, &c) != nil || c.Digest() != d {
+		return machine.Config{}, false, nil // damaged: as good as gone; rendering it again heals it
 	}
 	return c, true, nil
 }

@@ -103,7 +103,7 @@ func (l *Loop) Tick(ctx context.Context) (moving bool, err error) {
 	}
 	next, effects := reconciler.Step(state, seen)
 	for _, p := range seen.Head.Pools {
-		if err := l.keep(ctx, p.Config); err != nil {
+		if err := l.keep(ctx, p); err != nil {
 			return false, fmt.Errorf("keep config of pool %q: %w", p.Name, err)
 		}
 	}

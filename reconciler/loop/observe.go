@@ -155,15 +155,15 @@ func (l *Loop) build(ctx context.Context, commit string) (r rendering, err error
 }
 
 // keep stores a config before any order can name it.
-func (l *Loop) keep(ctx context.Context, c machine.Config) error {
-	d := c.Digest()
+func (l *Loop) keep(ctx context.Context, p render.Pool) error {
+	d := p.Target()
 	if _, ok := l.eyes.kept[d]; ok {
 		return nil
 	}
-	if err := l.Store.Keep(ctx, c); err != nil {
+	if err := l.Store.Keep(ctx, p.Config); err != nil {
 		return err
 	}
-	l.learn(d, c)
+	l.learn(d, p.Config)
 	return nil
 }
 
@@ -179,7 +179,7 @@ func (l *Loop) learn(d machine.Digest, c machine.Config) {
 func (l *Loop) known(ctx context.Context, state reconciler.State, o reconciler.Observed) (map[machine.Digest]machine.Config, error) {
 	out := map[machine.Digest]machine.Config{}
 	for _, p := range o.Head.Pools {
-		out[p.Config.Digest()] = p.Config
+		out[p.Target()] = p.Config
 	}
 	named := []machine.Digest{}
 	for _, p := range state.Pools {

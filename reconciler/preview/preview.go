@@ -67,6 +67,7 @@ type Cause struct {
 // Make is the preview of one proposal.
 func Make(in Input) Report {
 	r := Report{Base: in.Base, Head: in.Head, MergeBase: in.MergeBase, Findings: []policy.Finding{}, Pools: []Pool{}, Inventory: len(in.Nodes)}
+	in.Before, in.After = digested(in.Before), digested(in.After)
 	w := rest(in)
 	r.Assumed = w.assumed
 	for _, after := range in.After {
@@ -86,6 +87,15 @@ func Make(in Input) Report {
 	return r
 }
 
+// digested makes sure that no digest is computed again at every step.
+func digested(pools []render.Pool) []render.Pool {
+	pools = slices.Clone(pools)
+	for i := range pools {
+		pools[i].Digest = pools[i].Target()
+	}
+	return pools
+}
+
 func (r *Report) note(f policy.Finding) {
 	r.Verdict = max(r.Verdict, f.Outcome)
 	if !slices.Contains(r.Findings, f) {
@@ -97,7 +107,7 @@ func (r *Report) note(f policy.Finding) {
 func (w *world) compare(in Input, after render.Pool) Pool {
 	before := find(in.Before, after.Name)
 	p := Pool{
-		Name: after.Name, Changed: before.Config.Digest() != after.Config.Digest(),
+		Name: after.Name, Changed: before.Target() != after.Target(),
 		Actions: []Cause{}, Nodes: map[string][]string{}, Waves: [][]string{}, Changes: changes(before, after),
 	}
 	for _, a := range impact.Diff(before.Config, after.Config, in.Rules) {
@@ -111,17 +121,20 @@ func (w *world) compare(in Input, after render.Pool) Pool {
 	if c, ok := impact.FindCheaper(before.Config, after.Config, in.Rules); ok {
 		p.Cheaper = &c
 	}
+	paid := map[machine.Digest]impact.Kind{}
 	for _, n := range w.seen.Nodes {
-		if name, err := render.Member(in.After, n.Labels); err != nil || name != after.Name {
+		if w.member[n.Name] != after.Name {
 			continue
 		}
-		kind := impact.Reboot // what is not known costs a reboot
-		if has, ok := w.seen.Known[n.Report.Config]; ok || n.Report.Config == "" {
-			kind = impact.Worst(impact.Diff(has, after.Config, in.Rules))
-			if n.Report.Config == after.Config.Digest() {
-				p.Nodes["unchanged"] = append(p.Nodes["unchanged"], n.Name)
-				continue
-			}
+		has := n.Report.Config
+		if has == after.Target() {
+			p.Nodes["unchanged"] = append(p.Nodes["unchanged"], n.Name)
+			continue
+		}
+		kind, ok := paid[has]
+		if !ok {
+			kind = w.price(has, after.Config, in.Rules)
+			paid[has] = kind
 		}
 		p.Nodes[kind.String()] = append(p.Nodes[kind.String()], n.Name)
 		p.Kind = max(p.Kind, kind)
@@ -131,6 +144,15 @@ func (w *world) compare(in Input, after render.Pool) Pool {
 		p.Drain = p.Drain || a.Kind == impact.Drain
 	}
 	return p
+}
+
+// price is the kind of a move from what a node has. What is not known costs a reboot.
+func (w *world) price(has machine.Digest, to machine.Config, rules []impact.Rule) impact.Kind {
+	old, ok := w.seen.Known[has]
+	if !ok && has != "" {
+		return impact.Reboot
+	}
+	return impact.Worst(impact.Diff(old, to, rules))
 }
 
 func find(pools []render.Pool, name string) render.Pool {
@@ -147,7 +169,10 @@ type world struct {
 	state reconciler.State
 	seen  reconciler.Observed
 
-	assumed int // nodes that were put at the base
+	assumed int               // nodes that were put at the base
+	member  map[string]string // node -> pool after the merge
+	index   map[string]int    // node -> its place in seen.Nodes
+	taken   map[string]bool   // nodes that are in a wave
 }
 
 // rest is the world as it is before the merge.
@@ -157,14 +182,14 @@ func rest(in Input) *world {
 		w.seen.Known[d] = c
 	}
 	for _, p := range slices.Concat(in.Before, in.After) {
-		w.seen.Known[p.Config.Digest()] = p.Config
+		w.seen.Known[p.Target()] = p.Config
 	}
 	w.seen.Head = reconciler.Head{Revision: source.Revision{Commit: in.Head}, Pools: in.After}
 	w.seen.Nodes = slices.Clone(in.Nodes)
 	if w.state.Pools == nil {
 		w.state.Generation, w.state.Pools = 1, map[string]reconciler.Pool{}
 		for _, p := range in.Before {
-			d := p.Config.Digest()
+			d := p.Target()
 			w.state.Pools[p.Name] = reconciler.Pool{
 				Phase: reconciler.Updated, Target: d, Generation: 1, Revision: source.Revision{Commit: in.MergeBase},
 				Rules:   reconciler.Rules{Rollout: p.Policy, MaxUnavailable: p.Strategy.MaxUnavailable},
@@ -172,13 +197,18 @@ func rest(in Input) *world {
 			}
 		}
 	}
+	w.member, w.index, w.taken = map[string]string{}, map[string]int{}, map[string]bool{}
 	for i, n := range w.seen.Nodes {
+		w.index[n.Name] = i
+		if pool, err := render.Member(in.After, n.Labels); err == nil {
+			w.member[n.Name] = pool
+		}
 		pool, err := render.Member(in.Before, n.Labels)
 		if n.Order.Generation > 0 || n.Report.Config != "" || err != nil || pool == "" {
 			continue
 		}
 		w.assumed++
-		d := find(in.Before, pool).Config.Digest()
+		d := find(in.Before, pool).Target()
 		w.seen.Nodes[i].Order = nodeops.Order{Node: n.Name, Generation: 1, Config: d}
 		w.seen.Nodes[i].Report = nodeops.Report{Generation: 1, Config: d, Phase: nodeops.Done}
 	}
@@ -199,13 +229,13 @@ func (w *world) run(pools []Pool) {
 			w.hold(pools)
 			first = false
 		}
-		sent := map[string][]string{}
+		wave := map[string][]string{}
 		moved := false
 		for _, e := range effects {
-			moved = w.do(e, sent) || moved
+			moved = w.do(e, wave) || moved
 		}
 		for i := range pools {
-			if wave := sent[pools[i].Name]; len(wave) > 0 {
+			if wave := wave[pools[i].Name]; len(wave) > 0 {
 				if len(pools[i].Waves) == 0 && w.seen.Now.Sub(start) > time.Hour {
 					pools[i].Start = w.seen.Now
 				}
@@ -241,11 +271,13 @@ func (w *world) hold(pools []Pool) {
 	}
 }
 
-// do is a machine that always succeeds. It says whether anything moved.
-func (w *world) do(e reconciler.Effect, sent map[string][]string) bool {
+// do is a machine that always succeeds. It says whether anything moved, and notes in the wave the
+// nodes that are taken now.
+func (w *world) do(e reconciler.Effect, wave map[string][]string) bool {
 	switch e := e.(type) {
 	case reconciler.Drain:
 		n := w.node(e.Node)
+		w.take(n.Name, wave)
 		n.Cordon, n.Drained = reconciler.Ours, true
 	case reconciler.Uncordon:
 		n := w.node(e.Node)
@@ -253,8 +285,7 @@ func (w *world) do(e reconciler.Effect, sent map[string][]string) bool {
 	case reconciler.Send:
 		n := w.node(e.Order.Node)
 		if n.Report.Config != e.Order.Config {
-			pool, _ := render.Member(w.seen.Head.Pools, n.Labels) // it has one, or it would have no order
-			sent[pool] = append(sent[pool], n.Name)
+			w.take(n.Name, wave)
 		}
 		n.Order = e.Order
 		n.Report = nodeops.Report{Generation: e.Order.Generation, Config: e.Order.Config, Phase: nodeops.Done}
@@ -267,13 +298,17 @@ func (w *world) do(e reconciler.Effect, sent map[string][]string) bool {
 	return true
 }
 
-func (w *world) node(name string) *reconciler.Node {
-	for i := range w.seen.Nodes {
-		if w.seen.Nodes[i].Name == name {
-			return &w.seen.Nodes[i]
-		}
+// take notes a node once: drained first, it gets its order a step later.
+func (w *world) take(name string, wave map[string][]string) {
+	if !w.taken[name] {
+		w.taken[name] = true
+		pool := w.member[name]
+		wave[pool] = append(wave[pool], name)
 	}
-	return &reconciler.Node{}
+}
+
+func (w *world) node(name string) *reconciler.Node {
+	return &w.seen.Nodes[w.index[name]] // Step speaks of nodes that it was shown
 }
 
 // leap moves the clock to the next opening of a window, when that is what pools wait for.
@@ -304,8 +339,7 @@ func (w *world) remain(pools []Pool) {
 		p := &pools[i]
 		var left []string
 		for _, n := range slices.SortedFunc(slices.Values(w.seen.Nodes), reconciler.Before) {
-			name, err := render.Member(w.seen.Head.Pools, n.Labels)
-			if err == nil && name == p.Name && n.Report.Config != w.state.Pools[name].Target {
+			if w.member[n.Name] == p.Name && n.Report.Config != w.state.Pools[p.Name].Target {
 				left = append(left, n.Name)
 			}
 		}

@@ -131,7 +131,7 @@ func (w *World) Settled() (bool, string) {
 		if !ok {
 			continue
 		}
-		if n.Report.Config != p.Config.Digest() || n.Report.Phase != nodeops.Done || n.Cordon == reconciler.Ours {
+		if n.Report.Config != p.Target() || n.Report.Phase != nodeops.Done || n.Cordon == reconciler.Ours {
 			return false, n.Name + " is " + string(n.Report.Phase) + " at " + w.name(n.Report.Config) + ", cordon " + string(n.Cordon)
 		}
 	}

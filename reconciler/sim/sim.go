@@ -35,6 +35,7 @@ type World struct {
 	configs  map[machine.Digest]machine.Config
 	poison   map[machine.Digest]nodeops.Phase // what an order for this config ends in
 	violated []string
+	log      []begun                    // nodes that were disturbed, in the order in which it began
 	idle     map[string]int             // ticks for which a node was kept drained without cause
 	ill      map[uint64]map[string]bool // nodes lost per attempt
 	tick     int
@@ -140,9 +141,11 @@ func (w *World) do(e reconciler.Effect) {
 	switch e := e.(type) {
 	case reconciler.Send:
 		w.say("send %s %s gen=%d ceiling=%s%s", e.Order.Node, w.name(e.Order.Config), e.Order.Generation, e.Order.Ceiling, until(e.Order.NotAfter))
+		w.note(e.Order.Node, e.Order.Ceiling)
 		w.node(e.Order.Node).Order = e.Order
 	case reconciler.Drain:
 		w.say("drain %s", e.Node)
+		w.note(e.Node, impact.Drain)
 		n := w.node(e.Node)
 		n.Cordon = reconciler.Ours
 		n.Drained = !w.chance(.3) // a drain may take longer
@@ -160,6 +163,22 @@ func (w *World) do(e reconciler.Effect) {
 	case reconciler.Remark:
 		w.State = w.State.HeardComment(e.Comment)
 	}
+}
+
+// note keeps the order in which nodes are disturbed, and what it comes to cost them.
+func (w *World) note(name string, kind impact.Kind) {
+	n := w.node(name)
+	p, ok := w.poolOf(n)
+	if !ok || n.Report.Config == p.Target() {
+		return
+	}
+	for i, b := range w.log {
+		if b.node == name {
+			w.log[i].kind = max(b.kind, kind)
+			return
+		}
+	}
+	w.log = append(w.log, begun{name, p.Name, kind})
 }
 
 // agent is what a correct agent does with its order, one tick at a time.

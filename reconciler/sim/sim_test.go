@@ -25,6 +25,15 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// TestPreviewsComeTrue previews seeded changes, merges them, and compares.
+func TestPreviewsComeTrue(t *testing.T) {
+	for seed := range *seeds {
+		if wrong := Foretell(seed); len(wrong) > 0 {
+			t.Fatalf("seed %d: %s", seed, strings.Join(wrong, "\n"))
+		}
+	}
+}
+
 // TestScripts runs the flows, each a page of text that says what people see.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {

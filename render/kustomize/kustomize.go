@@ -3,68 +3,79 @@
 package kustomize
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
 
-	"sigs.k8s.io/kustomize/api/konfig"
-
-	"github.com/sluice-gitops/sluice/machine/manifest"
 	"github.com/sluice-gitops/sluice/render"
 )
 
+// Build is what a Cache that remembers nothing builds. It reads no Butane.
+func Build(from fs.FS, paths []string) ([]render.Build, error) {
+	return new(Cache).Build(from, paths)
+}
+
 // Build reads what a tree yields: its root if that has a kustomization file, else one build for
-// every pools/* that has one, else all YAML and JSON files of the tree as one build (hidden
-// directories and kustomization files left out). Given paths, directories of the tree, are read
-// instead, each as one build.
+// every pools/* that has one, else all YAML, JSON and Butane files of the tree as one build
+// (hidden directories and kustomization files left out). Given paths, directories of the tree,
+// are read instead, each as one build.
 //
-// Mistakes of the authors come back as render.Errors, all at once where that is cheap; any other
-// error means that the tree could not be read. Nothing outside the tree is ever opened.
-func Build(tree fs.FS, paths []string) ([]render.Build, error) {
-	s := newScan(tree)
-	dirs, err := s.builds(paths)
-	if err != nil {
-		return nil, err
-	}
+// The mistakes of the authors stand in the Errors of the builds, so that one bad build hides
+// nothing of the others: render.Pools says them all. An error means that the tree could not be
+// read. Nothing outside the tree is ever opened, and no program is started.
+//
+// A build that would read what it read before, to the byte, is not built again. It is shared:
+// leave its documents as they are.
+func (c *Cache) Build(from fs.FS, paths []string) ([]render.Build, error) {
+	t := newTree(from, c.Butane)
+	dirs, wrong := t.builds(paths)
 	var out []render.Build
+	if len(wrong) > 0 {
+		out = append(out, render.Build{Dir: ".", Errors: wrong})
+	}
 	for _, dir := range dirs {
-		var b render.Build
-		if s.kustomizationIn(dir) != "" {
-			b, err = s.overlay(dir)
-		} else {
-			b, err = s.directory(dir)
+		b, known := c.recall(t, dir)
+		if !known && t.broken == nil {
+			s := newScan(t, dir)
+			if err := s.run(c.patience()); err != nil {
+				return nil, err
+			}
+			b = s.build
+			if t.broken == nil && !s.fleeting {
+				c.keep(t, s)
+			}
 		}
-		if err != nil {
-			return nil, err
+		if t.broken != nil {
+			return nil, t.broken
 		}
 		out = append(out, b)
+		if t.held > maxBuild {
+			t.forget()
+		}
 	}
-	if s.broken != nil {
-		return nil, s.broken
-	}
-	if len(s.errs) > 0 {
-		return nil, render.Sorted(s.errs)
+	if t.broken != nil {
+		return nil, t.broken
 	}
 	return out, nil
 }
 
-func (s *scan) builds(paths []string) ([]string, error) {
+// builds are the directories to build, and what is wrong with the paths that were given.
+func (t *tree) builds(paths []string) ([]string, render.Errors) {
 	if len(paths) > 0 {
-		return s.given(paths), nil
+		return t.given(paths)
 	}
-	if s.kustomizationIn(".") != "" {
+	if t.kustomizationIn(".") != "" || t.place("pools").kind != folder {
 		return []string{"."}, nil
 	}
-	entries, err := fs.ReadDir(s.tree, "pools")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && s.isDir("pools") {
-		return nil, fmt.Errorf("read directory %q: %w", "pools", err)
+	entries, why := t.list("pools")
+	if why != "" {
+		return nil, render.Errors{{File: "pools", Why: why}}
 	}
 	var dirs []string
 	for _, e := range entries {
-		if dir := path.Join("pools", e.Name()); e.IsDir() && s.kustomizationIn(dir) != "" {
+		if dir := path.Join("pools", e.Name()); e.IsDir() && t.kustomizationIn(dir) != "" {
 			dirs = append(dirs, dir)
 		}
 	}
@@ -74,55 +85,53 @@ func (s *scan) builds(paths []string) ([]string, error) {
 	return dirs, nil
 }
 
-func (s *scan) given(paths []string) []string {
-	var dirs []string
+func (t *tree) given(paths []string) (dirs []string, wrong render.Errors) {
 	for _, p := range paths {
+		fail := func(why string) { wrong = append(wrong, render.Error{File: p, Field: "paths", Why: why}) }
 		dir := path.Clean(strings.TrimSuffix(p, "/"))
-		switch why := s.walkable(dir); {
-		case why != "":
-			s.fail(p, "paths", "%s", why)
-		case !s.isDir(dir):
-			s.fail(p, "paths", "is no directory of the repository")
+		switch at := t.place(dir); {
+		case at.why != "":
+			fail(at.why)
+		case at.kind != folder:
+			fail("is no directory of the repository")
 		case slices.Contains(dirs, dir):
-			s.fail(p, "paths", "is given twice")
+			fail("is given twice")
 		default:
 			dirs = append(dirs, dir)
 		}
 	}
-	return dirs
+	return dirs, wrong
 }
 
-// directory is a build without a kustomization: the documents as they are written.
-func (s *scan) directory(root string) (render.Build, error) {
-	b := render.Build{Dir: root}
-	err := fs.WalkDir(s.tree, root, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return fmt.Errorf("read %q: %w", p, err)
-		}
-		if d.IsDir() {
-			if p != root && strings.HasPrefix(d.Name(), ".") {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if !isManifest(d.Name()) || slices.Contains(konfig.RecognizedKustomizationFileNames(), d.Name()) {
-			return nil
-		}
-		if !s.load(p, p, "", true) {
-			return nil
-		}
-		for _, doc := range manifest.Documents(s.files[p]) {
-			b.Documents = append(b.Documents, render.Document{File: p, Body: doc})
-		}
-		return nil
-	})
-	return b, err
+// What one build may cost before it is refused.
+const (
+	maxFile      = 4 << 20  // bytes; a MachineConfig in a cluster cannot have more than 1.5 MB
+	maxBuild     = 64 << 20 // bytes of the files that it reads, each as often as kustomize would read it
+	maxLoads     = 20000    // files and directories, counted alike
+	maxDocuments = 10000    // kustomize compares each with all others
+)
+
+// cost is what kustomize reads for a directory and all below it.
+type cost struct {
+	loads, documents int
+	bytes            int64
 }
 
-func isManifest(name string) bool {
-	switch path.Ext(name) {
-	case ".yaml", ".yml", ".json":
-		return !strings.HasPrefix(name, ".")
+func (c *cost) add(other cost) {
+	c.loads += other.loads
+	c.documents += other.documents
+	c.bytes += other.bytes
+}
+
+// over says why a cost is too high, or "".
+func (c cost) over() string {
+	switch {
+	case c.loads > maxLoads:
+		return fmt.Sprintf("includes more than %d files and directories, each as often as it is included", maxLoads)
+	case c.bytes > maxBuild:
+		return fmt.Sprintf("includes more than %d MiB, each file as often as it is included", maxBuild>>20)
+	case c.documents > maxDocuments:
+		return fmt.Sprintf("includes more than %d documents, each as often as it is included", maxDocuments)
 	}
-	return false
+	return ""
 }
