@@ -3,6 +3,7 @@ package reconciler
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ func (s *State) stepPool(want render.Pool, crew []Node, o Observed) []Effect {
 	errands := plan(p, crew, o)
 	p = p.mourn(errands)
 	effects := p.advance(want, errands, o)
+	p = p.clock(errands, effects, o.Now)
 	p = p.settle(want, errands, len(effects) > 0, o.Now)
 	p.Status = describe(p, want.Name)
 	s.Pools[want.Name] = p
@@ -254,6 +256,46 @@ func (p *Pool) wait(f policy.Finding) {
 	if !slices.Contains(p.Waiting, f) && len(p.Waiting) < 10 {
 		p.Waiting = append(p.Waiting, f)
 	}
+}
+
+// clock times nodes, from the first effect to the end of the last: that is how a preview can say
+// how long a rollout will take. A node that did not get there tells nothing.
+func (p Pool) clock(errands []errand, effects []Effect, now time.Time) Pool {
+	var begun map[string]Begun
+	note := func(name string, b Begun) {
+		if begun == nil {
+			begun = map[string]Begun{}
+		}
+		begun[name] = b
+	}
+	starts := map[string]bool{}
+	for _, f := range effects {
+		switch f := f.(type) {
+		case Drain:
+			starts[f.Node] = true
+		case Send:
+			starts[f.Order.Node] = true
+		}
+	}
+	for _, e := range errands {
+		b, ok := p.Begun[e.Name]
+		switch {
+		case ok && e.reached && e.Cordon != Ours:
+			p.Pace = maps.Clone(p.Pace)
+			if p.Pace == nil {
+				p.Pace = map[string][]time.Duration{}
+			}
+			took := append(slices.Clone(p.Pace[b.Kind]), now.Sub(b.At))
+			p.Pace[b.Kind] = took[max(0, len(took)-paces):]
+		case p.Halt != "", ok && !e.asked && e.Cordon != Ours: // stopped, handed back, or retargeted
+		case ok:
+			note(e.Name, b)
+		case starts[e.Name] && len(e.cost) > 0 && e.Cordon != Ours:
+			note(e.Name, Begun{now, impact.Worst(e.cost).String()})
+		}
+	}
+	p.Begun = begun
+	return p
 }
 
 // settle derives the phase from what is left to do. Moving says that this step moves a node.

@@ -40,10 +40,13 @@ type Broken struct {
 	Why      string // one line: the first mistake, and how many more there are
 }
 
-// Proposal is an open pull request and what should stand below it.
+// Proposal is an open pull request, and what should be said of it.
 type Proposal struct {
-	Number int
-	Body   string // the whole comment, as markdown
+	Number  int
+	Head    string       // commit, which gets a status
+	State   source.State // Failure when it must not be merged as it is
+	Summary string       // the status, one line
+	Body    string       // the whole comment, as markdown; "" for those that get a status only
 }
 
 // Node is one machine: what the cluster knows of it, what we last asked, what it last said.
@@ -82,18 +85,20 @@ type State struct {
 
 // Pool is what is remembered of one pool.
 type Pool struct {
-	Phase      Phase            `json:"phase"`
-	Since      time.Time        `json:"since"`
-	Revision   source.Revision  `json:"revision"`             // the commit that asked for the target, or confirmed it
-	Target     machine.Digest   `json:"target"`               // what the pool is moving to
-	Generation uint64           `json:"generation"`           // of the orders of this attempt
-	RollbackOf string           `json:"rollbackOf,omitempty"` // an earlier commit with this very target
-	Rules      Rules            `json:"rules"`                // in force: an author cannot relax a rule and use it at once
-	Waiting    []policy.Finding `json:"waiting,omitempty"`    // why the next node is not started
-	Halt       string           `json:"halt,omitempty"`       // why the attempt was stopped
-	Counts     Counts           `json:"counts"`
-	History    []Landing        `json:"history,omitempty"` // newest first
-	Status     source.Status    `json:"status"`            // what the forge should show for Revision
+	Phase      Phase                      `json:"phase"`
+	Since      time.Time                  `json:"since"`
+	Revision   source.Revision            `json:"revision"`             // the commit that asked for the target, or confirmed it
+	Target     machine.Digest             `json:"target"`               // what the pool is moving to
+	Generation uint64                     `json:"generation"`           // of the orders of this attempt
+	RollbackOf string                     `json:"rollbackOf,omitempty"` // an earlier commit with this very target
+	Rules      Rules                      `json:"rules"`                // in force: an author cannot relax a rule and use it at once
+	Waiting    []policy.Finding           `json:"waiting,omitempty"`    // why the next node is not started
+	Halt       string                     `json:"halt,omitempty"`       // why the attempt was stopped
+	Counts     Counts                     `json:"counts"`
+	Begun      map[string]Begun           `json:"begun,omitempty"`   // nodes that are being taken to the target
+	Pace       map[string][]time.Duration `json:"pace,omitempty"`    // kind -> how long nodes took of late, newest last
+	History    []Landing                  `json:"history,omitempty"` // newest first
+	Status     source.Status              `json:"status"`            // what the forge should show for Revision
 }
 
 // Rules are what the gate asks a pool's revision.
@@ -110,6 +115,15 @@ type Counts struct {
 	Failed      int `json:"failed"`
 	Drifted     int `json:"drifted"`
 }
+
+// Begun is when a node was begun, and the kind of what it was begun for.
+type Begun struct {
+	At   time.Time `json:"at"`
+	Kind string    `json:"kind"`
+}
+
+// paces is how many nodes of each kind a pool remembers the time of.
+const paces = 20
 
 // Landing is a target that the whole pool has reached.
 type Landing struct {

@@ -108,6 +108,11 @@ func (s State) speak(o Observed, effects []Effect) (State, []Effect) {
 	for _, name := range sortedKeys(s.Pools) {
 		current = append(current, s.Pools[name].Status)
 	}
+	for _, p := range o.Proposals {
+		if p.Head != s.Good.Commit && p.Head != s.Seen { // else it is merged, and has statuses of its own
+			current = append(current, source.Status{Commit: p.Head, State: p.State, Summary: p.Summary})
+		}
+	}
 	s.Outbox = slices.DeleteFunc(s.Outbox, func(st source.Status) bool {
 		again := func(c source.Status) bool { return c.Commit == st.Commit && c.Pool == st.Pool } // a force-push came back to it
 		return slices.Contains(s.Said, st) || slices.ContainsFunc(current, again)
@@ -121,17 +126,23 @@ func (s State) speak(o Observed, effects []Effect) (State, []Effect) {
 			effects = append(effects, Post{st})
 		}
 	}
-	open := map[int]string{}
+	var open map[int]string
 	for _, p := range o.Proposals {
 		if hash, ok := s.Commented[p.Number]; ok {
+			if open == nil {
+				open = map[int]string{}
+			}
 			open[p.Number] = hash
 		}
-		if s.Commented[p.Number] != bodyHash(p.Body) {
+		if p.Body != "" && s.Commented[p.Number] != bodyHash(p.Body) {
 			effects = append(effects, Remark{source.Comment{Proposal: p.Number, Body: p.Body}})
 		}
 	}
 	if o.Proposals != nil { // else nobody could list them, and what stands there stands
 		s.Commented = open
+	}
+	if len(s.Pools) == 0 {
+		s.Pools = nil // as it comes back from a store: what has not changed is not saved
 	}
 	return s, effects
 }

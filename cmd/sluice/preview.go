@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,22 +9,24 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/policy"
+	"github.com/sluice-gitops/sluice/reconciler/local"
 	"github.com/sluice-gitops/sluice/reconciler/preview"
 	"github.com/sluice-gitops/sluice/render"
 	"github.com/sluice-gitops/sluice/source/git"
 )
 
 func previewCommand() *cobra.Command {
-	var base, head, file, output string
+	var base, head, file, fleet, output string
 	var exitCode bool
 	var at time.Time
 	c := &cobra.Command{
 		Use:   "preview [PATH] --base R --head R",
 		Short: "Say what merging a revision would do to which nodes, in which order",
 		Long: "Preview renders two revisions of the repository at PATH and says what the newer one would\n" +
-			"do: per pool the kind, its causes, the nodes and the waves. The nodes come from --inventory,\n" +
-			"else from " + inventoryFile + " at the root of the base revision; with neither it says what any\n" +
+			"do: per pool the kind, its causes, the nodes and the waves. The nodes come from --local, as they\n" +
+			"are now; or from --inventory, as if they were at the base; else from " + inventoryFile + " at the root of the base revision; with neither it says what any\n" +
 			"node would pay.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -34,7 +37,7 @@ func previewCommand() *cobra.Command {
 			if now.IsZero() {
 				now = time.Now()
 			}
-			report, err := makePreview(pathOf(args), base, head, file, now)
+			report, err := makePreview(c.Context(), pathOf(args), base, head, inventoryOf{file: file, fleet: fleet}, now)
 			var mistakes render.Errors
 			if errors.As(err, &mistakes) && output == "markdown" {
 				fmt.Fprint(c.OutOrStdout(), preview.Mistakes(head, mistakes))
@@ -59,6 +62,8 @@ func previewCommand() *cobra.Command {
 	c.Flags().StringVar(&base, "base", "", "the revision that the fleet follows now")
 	c.Flags().StringVar(&head, "head", "", "the revision that would be merged")
 	c.Flags().StringVar(&file, "inventory", "", "a file with the nodes")
+	c.Flags().StringVar(&fleet, "local", "", "the folder of a fleet, whose nodes are taken as they are")
+	c.MarkFlagsMutuallyExclusive("inventory", "local")
 	c.Flags().TimeVar(&at, "at", time.Time{}, []string{time.RFC3339}, "judge windows at this time instead of now")
 	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit 3 when the verdict is deny")
 	outputFlag(c, &output, "text", "markdown", "json")
@@ -67,7 +72,7 @@ func previewCommand() *cobra.Command {
 
 // makePreview compares two revisions of a local repository. Who the nodes are is read from the
 // base: a proposal cannot choose whom it is judged by.
-func makePreview(path, base, head, file string, now time.Time) (preview.Report, error) {
+func makePreview(ctx context.Context, path, base, head string, nodes inventoryOf, now time.Time) (preview.Report, error) {
 	var none preview.Report
 	repo, err := git.Open(path)
 	if err != nil {
@@ -104,10 +109,41 @@ func makePreview(path, base, head, file string, now time.Time) (preview.Report, 
 	if err != nil {
 		return none, err
 	}
-	inv, err := readInventory(file, tree)
-	if err != nil {
+	if err := nodes.fill(ctx, &in, tree); err != nil {
 		return none, err
 	}
-	in.Nodes = inv.nodes()
 	return preview.Make(in), nil
+}
+
+// inventoryOf is where the nodes of a preview come from.
+type inventoryOf struct {
+	file  string // a file with the nodes
+	fleet string // the folder of a local fleet
+}
+
+// fill puts the nodes into a preview, and what they have.
+func (from inventoryOf) fill(ctx context.Context, in *preview.Input, tree fs.FS) error {
+	if from.fleet == "" {
+		inv, err := readInventory(from.file, tree)
+		in.Nodes = inv.nodes()
+		return err
+	}
+	s, err := readSnapshot(ctx, from.fleet)
+	if err != nil {
+		return err
+	}
+	in.State, in.Nodes, in.Known = s.State, s.Nodes, map[machine.Digest]machine.Config{}
+	store := &local.Store{Dir: from.fleet}
+	for _, n := range s.Nodes {
+		for _, d := range []machine.Digest{n.Report.Config, n.Order.Config} {
+			c, ok, err := store.Config(ctx, d)
+			if err != nil {
+				return err
+			}
+			if ok {
+				in.Known[d] = c
+			}
+		}
+	}
+	return nil
 }

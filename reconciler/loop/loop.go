@@ -2,7 +2,9 @@
 package loop
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -107,7 +109,7 @@ func (l *Loop) Tick(ctx context.Context) (moving bool, err error) {
 			return false, fmt.Errorf("keep config of pool %q: %w", p.Name, err)
 		}
 	}
-	if !reflect.DeepEqual(state, next) {
+	if !same(state, next) {
 		if err := l.Store.Save(ctx, next); err != nil { // remember first: a crash here costs a retry, not a surprise
 			return false, fmt.Errorf("save state: %w", err)
 		}
@@ -116,6 +118,16 @@ func (l *Loop) Tick(ctx context.Context) (moving bool, err error) {
 		moving = moving || p.Phase == reconciler.Progressing
 	}
 	return moving || len(effects) > 0, l.perform(ctx, next, effects)
+}
+
+// same says that two states are stored alike: what is empty and what was never there are one.
+func same(a, b reconciler.State) bool {
+	if reflect.DeepEqual(a, b) {
+		return true
+	}
+	was, err1 := json.Marshal(a)
+	is, err2 := json.Marshal(b)
+	return err1 == nil && err2 == nil && bytes.Equal(was, is)
 }
 
 // perform does the effects. What fails is seen again at the next tick; a forge that does not
@@ -147,18 +159,18 @@ func (l *Loop) perform(ctx context.Context, state reconciler.State, effects []re
 
 // tell says one thing to the forge and saves the receipt at once, so that a restart repeats at
 // most one. Where no forge is configured the receipt is all there is.
-func (l *Loop) tell(ctx context.Context, state *reconciler.State, heard func(reconciler.State) reconciler.State, say func() error) error {
+func (l *Loop) tell(ctx context.Context, state *reconciler.State, heard func(reconciler.State) reconciler.State, say func() error) (err error) {
 	if l.Forge != nil {
 		if l.shut.closed(l.Now()) {
 			return errShut
 		}
+		defer func() { l.shut.note(err, l.Now()) }() // a receipt that is not saved counts: else the same would be said at every tick
 		err := say()
 		var last interface{ Final() bool }
 		if errors.As(err, &last) && last.Final() {
 			l.Log.Warn("the forge takes this no more; it is left unsaid", "error", err)
 			err = nil
 		}
-		l.shut.note(err, l.Now())
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluice-gitops/sluice/machine"
+	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/reconciler/preview"
 	"github.com/sluice-gitops/sluice/render"
@@ -27,6 +28,7 @@ type eyes struct {
 	listed    time.Time
 	listedAt  source.Sighting // what Git showed then
 	previews  map[int]previewed
+	merges    map[int]reconciler.Proposal // the last words on those that were merged
 }
 
 type rendering struct {
@@ -211,10 +213,10 @@ func (l *Loop) known(ctx context.Context, state reconciler.State, o reconciler.O
 
 // previewed is a preview that stands, and what it was made from.
 type previewed struct {
-	head, base string
-	fleet      string
-	at         time.Time
-	body       string
+	said  reconciler.Proposal
+	base  string
+	fleet string
+	at    time.Time
 }
 
 // relist is how often the forge is asked for pull requests when Git shows nothing new: closing one
@@ -229,7 +231,7 @@ func (l *Loop) propose(ctx context.Context, state reconciler.State, o *reconcile
 	now := l.Now()
 	seen, last := l.eyes.sighting, l.eyes.listedAt
 	moved := seen.Head != last.Head || !maps.Equal(seen.Proposals, last.Proposals)
-	if moved && last.Head.Commit != "" && l.shut.closed(now) {
+	if moved && l.shut.closed(now) {
 		return // what was open may be merged by now
 	}
 	if moved || now.Sub(l.eyes.listed) >= relist && !l.shut.closed(now) {
@@ -244,49 +246,105 @@ func (l *Loop) propose(ctx context.Context, state reconciler.State, o *reconcile
 	o.Proposals = []reconciler.Proposal{}
 	fleet := fingerprint(o.Nodes)
 	for _, p := range l.eyes.proposals {
+		if l.merged(ctx, o.Head.Revision, p.Number, p.Head) {
+			continue // the forge has not noticed yet
+		}
 		old, ok := l.eyes.previews[p.Number]
-		if ok && old.head == p.Head && old.base == o.Head.Revision.Commit && (old.fleet == fleet || now.Sub(old.at) < rework) {
-			o.Proposals = append(o.Proposals, reconciler.Proposal{Number: p.Number, Body: old.body})
-			continue
+		same := ok && old.said.Head == p.Head && old.base == o.Head.Revision.Commit
+		if !same || old.fleet != fleet && now.Sub(old.at) >= rework {
+			said, err := l.preview(ctx, state, *o, p)
+			switch {
+			case err != nil && !ok:
+				l.Log.Warn("no preview", "proposal", p.Number, "error", err)
+				continue
+			case err != nil:
+				l.Log.Warn("the preview is not up to date", "proposal", p.Number, "error", err)
+			default:
+				old = previewed{said, o.Head.Revision.Commit, fleet, now}
+			}
+			if l.eyes.previews == nil {
+				l.eyes.previews = map[int]previewed{}
+			}
+			l.eyes.previews[p.Number] = old
 		}
-		body, err := l.preview(ctx, state, *o, p)
-		if err != nil {
-			l.Log.Warn("no preview", "proposal", p.Number, "error", err)
-			body = old.body
+		o.Proposals = append(o.Proposals, old.said)
+	}
+	for _, n := range slices.Sorted(maps.Keys(l.eyes.previews)) {
+		open := slices.ContainsFunc(l.eyes.proposals, func(p source.Proposal) bool { return p.Number == n })
+		if !open && !l.merged(ctx, o.Head.Revision, n, l.eyes.previews[n].said.Head) {
+			delete(l.eyes.previews, n) // closed: what was said stands
 		}
-		if body == "" {
-			continue
-		}
-		if l.eyes.previews == nil {
-			l.eyes.previews = map[int]previewed{}
-		}
-		l.eyes.previews[p.Number] = previewed{p.Head, o.Head.Revision.Commit, fleet, now, body}
-		o.Proposals = append(o.Proposals, reconciler.Proposal{Number: p.Number, Body: body})
+	}
+	for _, n := range slices.Sorted(maps.Keys(l.eyes.merges)) {
+		o.Proposals = append(o.Proposals, l.eyes.merges[n])
 	}
 }
 
-// preview is the comment of one pull request. An author's mistake is its text, not an error.
-func (l *Loop) preview(ctx context.Context, state reconciler.State, o reconciler.Observed, p source.Proposal) (string, error) {
+// merged says whether a pull request is part of the followed branch by now. Its comment stays as
+// it was read before the merge, and is told once where the story goes on.
+func (l *Loop) merged(ctx context.Context, head source.Revision, number int, commit string) bool {
+	if _, ok := l.eyes.merges[number]; ok {
+		return true
+	}
+	if base, err := l.Source.MergeBase(ctx, head.Commit, commit); err != nil || base != commit {
+		return false
+	}
+	said := l.eyes.previews[number].said
+	delete(l.eyes.previews, number)
+	if said.Body != "" {
+		if len(l.eyes.merges) >= 100 || l.eyes.merges == nil {
+			l.eyes.merges = map[int]reconciler.Proposal{}
+		}
+		said.Body += preview.Merged(head.Commit)
+		l.eyes.merges[number] = said
+	}
+	return true
+}
+
+// preview is what should be said of one pull request. An author's mistake is its text, not an
+// error. What comes from a fork hears nothing of the nodes, and gets no comment: anybody may open
+// one; a draft gets none either, since nobody asks to be heard yet.
+func (l *Loop) preview(ctx context.Context, state reconciler.State, o reconciler.Observed, p source.Proposal) (reconciler.Proposal, error) {
+	said := reconciler.Proposal{Number: p.Number, Head: p.Head, State: source.Failure}
+	quiet := p.Fork || p.Draft
 	after, err := l.render(ctx, p.Head)
 	if err != nil {
-		return "", err
+		return said, err
 	}
 	if after.mistake != nil {
-		return preview.Mistakes(p.Head, after.mistake), nil
+		said.Summary = "not rendered: " + brief(after.mistake)
+		if !quiet {
+			said.Body = preview.Mistakes(p.Head, after.mistake)
+		}
+		return said, nil
 	}
 	base := o.Head.Revision.Commit
 	fork, err := l.Source.MergeBase(ctx, base, p.Head)
 	if err != nil {
-		return "", err
+		return said, err
 	}
-	before, err := l.render(ctx, fork)
-	if err != nil {
-		return "", err
+	var before rendering
+	if fork != "" { // else it shares nothing with the branch, and changes everything
+		if before, err = l.render(ctx, fork); err != nil {
+			return said, err
+		}
 	}
-	return preview.Make(preview.Input{
+	in := preview.Input{
 		Base: base, Head: p.Head, MergeBase: fork, Before: before.result.Pools, After: after.result.Pools,
 		State: state, Nodes: o.Nodes, Known: o.Known, Rules: o.Rules, Gate: o.Gate, Now: o.Now,
-	}).Markdown(), nil
+	}
+	if p.Fork {
+		in.State, in.Nodes, in.Known = reconciler.State{}, nil, nil
+	}
+	report := preview.Make(in)
+	said.Summary = report.Sentence()
+	if report.Verdict < policy.Deny {
+		said.State = source.Success
+	}
+	if !quiet {
+		said.Body = report.Markdown()
+	}
+	return said, nil
 }
 
 // fingerprint tells two fleets apart by what a preview sees of them.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -293,15 +294,37 @@ func (p Pool) why() string {
 }
 
 func (p Pool) waves(inventory int) string {
+	if len(p.Waves) > 0 {
+		return p.when() + p.howLong()
+	}
 	switch {
 	case inventory == 0:
 		return ""
-	case len(p.Waves) == 0:
-		return "none"
-	case !p.Start.IsZero():
-		return fmt.Sprintf("%d, from %s", len(p.Waves), p.Start.UTC().Format("Mon 2 Jan 15:04 UTC"))
+	case len(p.Left) > 0:
+		return "held"
 	}
-	return fmt.Sprint(len(p.Waves))
+	return "none"
+}
+
+func (p Pool) when() string {
+	if p.Start.IsZero() {
+		return fmt.Sprint(len(p.Waves))
+	}
+	return fmt.Sprintf("%d, from %s", len(p.Waves), p.Start.UTC().Format("Mon 2 Jan 15:04 UTC"))
+}
+
+func (p Pool) howLong() string {
+	if p.Estimate == nil {
+		return ", no history to say how long"
+	}
+	return fmt.Sprintf(", about %v (slow %v, n=%d)", round(p.Estimate.Typical), round(p.Estimate.Slow), p.Estimate.Samples)
+}
+
+func round(d time.Duration) time.Duration {
+	if d < time.Minute {
+		return d.Round(time.Second)
+	}
+	return d.Round(time.Minute)
 }
 
 // escape makes text out of a string that anybody may have written: no markdown, no HTML, no
@@ -327,6 +350,11 @@ func escape(s string) string {
 
 // code is an escaped string in fixed width. In a code element a forge links no mention.
 func code(s string) string { return "<code>" + escape(s) + "</code>" }
+
+// Merged is what a comment says last.
+func Merged(commit string) string {
+	return fmt.Sprintf("\nMerged: the rollout is told by the statuses of %s.\n", source.Short(commit))
+}
 
 // Mistakes is the comment below a pull request that does not render.
 func Mistakes(head string, mistakes render.Errors) string {

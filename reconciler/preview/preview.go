@@ -53,9 +53,10 @@ type Pool struct {
 	Nodes      map[string][]string `json:"nodes"` // kind -> nodes, from what each node has now
 	Waves      [][]string          `json:"waves"` // nodes that are taken together, in order
 	RollbackOf string              `json:"rollbackOf,omitempty"`
-	Held       []policy.Finding    `json:"held,omitempty"` // what stands between the merge and the first node
-	Start      time.Time           `json:"start,omitzero"` // when the first node is taken, if not at once
-	Left       []string            `json:"left,omitempty"` // nodes that no wave reaches, for the reasons in Held
+	Held       []policy.Finding    `json:"held,omitempty"`     // what stands between the merge and the first node
+	Start      time.Time           `json:"start,omitzero"`     // when the first node is taken, if not at once
+	Left       []string            `json:"left,omitempty"`     // nodes that no wave reaches, for the reasons in Held
+	Estimate   *Estimate           `json:"estimate,omitempty"` // nil where the nodes have no history
 }
 
 // Cause is an action and the file of the repository that brought what asks for it.
@@ -79,6 +80,9 @@ func Make(in Input) Report {
 		}
 	}
 	w.run(r.Pools)
+	for i, p := range r.Pools {
+		r.Pools[i].Estimate = estimate(p, in.State.Pools[p.Name])
+	}
 	for _, p := range r.Pools {
 		for _, f := range p.Held {
 			r.note(f)

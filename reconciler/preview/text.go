@@ -31,6 +31,9 @@ func (r Report) Text() string {
 		for i, wave := range p.Waves {
 			fmt.Fprintf(&b, "  wave %d: %s\n", i+1, printable(strings.Join(wave, ", ")))
 		}
+		if p.Estimate != nil {
+			fmt.Fprintf(&b, "  takes%s\n", strings.TrimPrefix(p.howLong(), ","))
+		}
 		if !p.Start.IsZero() {
 			fmt.Fprintf(&b, "  starts %s\n", p.Start.Format("Mon 2 Jan 2006 15:04 MST"))
 		}

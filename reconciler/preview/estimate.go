@@ -1,0 +1,48 @@
+package preview
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sluice-gitops/sluice/reconciler"
+)
+
+// Estimate is how long the waves of a pool will take, from how long its nodes took of late. Time
+// spent waiting for a window is not in it.
+type Estimate struct {
+	Typical time.Duration `json:"typical"` // nanoseconds: every wave at the median
+	Slow    time.Duration `json:"slow"`    // every wave at the 95th percentile
+	Samples int           `json:"samples"` // the smallest number of nodes that a wave is judged by
+}
+
+// estimate adds up the waves: each takes as long as its slowest node. It is nil as soon as one
+// wave has a kind that the pool has no history of.
+func estimate(p Pool, st reconciler.Pool) *Estimate {
+	kind := map[string]string{}
+	for k, nodes := range p.Nodes {
+		for _, n := range nodes {
+			kind[n] = k
+		}
+	}
+	var e Estimate
+	for _, wave := range p.Waves {
+		var typical, slow time.Duration
+		for _, n := range wave {
+			took := slices.Sorted(slices.Values(st.Pace[kind[n]]))
+			if len(took) == 0 {
+				return nil
+			}
+			typical = max(typical, took[len(took)/2])
+			slow = max(slow, took[(len(took)*95-1)/100])
+			if e.Samples == 0 || len(took) < e.Samples {
+				e.Samples = len(took)
+			}
+		}
+		e.Typical += typical
+		e.Slow += slow
+	}
+	if len(p.Waves) == 0 {
+		return nil
+	}
+	return &e
+}
