@@ -8,3 +8,8 @@ import "embed"
 //
 //go:embed quickstart
 var Quickstart embed.FS
+
+// ThreePools is one MachineConfig and three pools that patch one file of it each.
+//
+//go:embed three-pools
+var ThreePools embed.FS

@@ -17,8 +17,13 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func TestQuickstartRendersToItsGoldenFile(t *testing.T) {
-	result := rendered(t, "quickstart")
+func TestQuickstartRendersToItsGoldenFile(t *testing.T) { golden(t, "quickstart") }
+
+func TestThreePoolsRenderToTheirGoldenFile(t *testing.T) { golden(t, "three-pools") }
+
+func golden(t *testing.T, example string) {
+	t.Helper()
+	result := rendered(t, example)
 	var got bytes.Buffer
 	for _, p := range result.Pools {
 		doc, err := manifest.Marshal(p.Name, nil, p.Config)
@@ -30,7 +35,7 @@ func TestQuickstartRendersToItsGoldenFile(t *testing.T) {
 	for _, n := range result.Notices {
 		fmt.Fprintf(&got, "# notice: %s\n", n)
 	}
-	golden := filepath.Join("testdata", "quickstart.golden")
+	golden := filepath.Join("testdata", example+".golden")
 	if *update {
 		if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
 			t.Fatal(err)

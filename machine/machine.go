@@ -22,6 +22,9 @@ type Config struct {
 	KernelType string    `json:"kernelType,omitempty"` // "" is default; else realtime or 64k-pages
 	FIPS       bool      `json:"fips,omitempty"`
 	FirstBoot  []Section `json:"firstBoot,omitempty"`
+
+	// ExtensionsImage is the image that extensions are installed from; "" is that of the OS.
+	ExtensionsImage string `json:"baseOSExtensionsContainerImage,omitempty"`
 }
 
 // File is a regular file that is wholly Sluice's.

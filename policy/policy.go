@@ -47,6 +47,11 @@ func (o *Outcome) UnmarshalText(text []byte) error {
 type Rollout struct {
 	Windows []Window `json:"windows,omitempty"` // none = always open
 	Freezes []Freeze `json:"freezes,omitempty"` // stronger than windows
+
+	Canary        *Canary        `json:"canary,omitempty"`
+	Order         *Order         `json:"order,omitempty"`
+	Soak          string         `json:"soak,omitempty"` // a Go duration, after each node
+	FailureBudget *FailureBudget `json:"failureBudget,omitempty"`
 }
 
 // Window is a time that returns: a cron start, open for [start, start+duration).
@@ -77,6 +82,9 @@ type Request struct {
 	Away    bool // the node is off work already: it takes no further slot of the budget
 	Failing bool // the node failed an order of ours: a repair waits for no window
 	Drift   []nodeops.Drift
+	Zone    string // of the node
+	Canary  bool   // the node has the canary's labels
+	Stage   Stage
 
 	Nodes          int      // in the pool
 	Unavailable    []string // nodes of the pool that are not at work now, each with its reason
@@ -106,6 +114,10 @@ func Default() Gate {
 		{Name: "paused", Run: paused},
 		{Name: "window", Run: window},
 		{Name: "drift", Run: drift},
+		{Name: "after", Run: after},
+		{Name: "canary", Run: canary},
+		{Name: "zones", Run: zones},
+		{Name: "soak", Run: soak},
 		{Name: "maxUnavailable", Run: maxUnavailable},
 	}
 }

@@ -44,7 +44,7 @@ func window(r Request) (Outcome, string) {
 // be believed. The database of time zones must be there (the binaries carry it).
 func (r Rollout) Problems() []Problem {
 	_, problems := r.calendar()
-	return problems
+	return append(problems, r.orderProblems()...)
 }
 
 // State is open when at lies in a window (or there are none) and in no freeze. A mistake in any

@@ -3,7 +3,6 @@ package reconciler
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -18,56 +17,21 @@ import (
 // stepPool takes one pool one step on: where to, at what cost, may we, who is next.
 func (s *State) stepPool(want render.Pool, crew []Node, o Observed) []Effect {
 	p := s.retarget(s.Pools[want.Name], want, crew, o)
+	updated := p.Counts.Updated
 	errands := plan(p, crew, o)
-	p = p.mourn(errands)
-	effects := p.advance(want, errands, o)
+	p = p.mourn(want, errands)
+	if back, ok := s.retreat(p, o); ok {
+		p, updated = back, 0
+		errands = plan(p, crew, o)
+		p = p.mourn(want, errands)
+	}
+	p = p.pass(want, errands, updated, o.Now)
+	effects := p.advance(want, errands, s.bench(p, want, errands, o))
 	p = p.clock(errands, effects, o.Now)
 	p = p.settle(want, errands, len(effects) > 0, o.Now)
 	p.Status = describe(p, want.Name)
 	s.Pools[want.Name] = p
 	return effects
-}
-
-// retarget follows the head. A new target starts over, whatever the old one was doing; so does
-// any new commit after a halt, which is the one attempt that a failed target gets per commit.
-func (s *State) retarget(p Pool, want render.Pool, crew []Node, o Observed) Pool {
-	digest, rules := want.Target(), Rules{want.Policy, want.Strategy.MaxUnavailable}
-	moved, commit := digest != p.Target, o.Head.Revision.Commit
-	if p.Target == "" || !moved && p.Revision.Commit != commit {
-		p.Rules = rules // nothing rides on this commit: it brings rules, and no new content
-	}
-	if moved || p.Phase == Halted && p.Revision.Commit != commit || outrun(crew, digest, p.Generation) {
-		s.Generation++
-		p.Generation, p.Halt, p.Waiting = s.Generation, "", nil
-		p.Phase, p.Since = Progressing, o.Now
-	}
-	if moved {
-		p.Target, p.RollbackOf = digest, landed(p.History, digest)
-	}
-	if p.Revision.Commit != commit {
-		s.leave(p, commit)
-		p.Revision = o.Head.Revision
-	}
-	return p
-}
-
-// outrun says that a node came with a newer order for something else, as one does that was moved
-// from another pool: it would rightly refuse ours as old.
-func outrun(crew []Node, target machine.Digest, generation uint64) bool {
-	return slices.ContainsFunc(crew, func(n Node) bool {
-		return n.Order.Generation >= generation && n.Order.Config != target && n.Order.Generation > 0
-	})
-}
-
-// landed names the newest earlier commit that brought the pool to this target: moving there is a
-// rollback, whatever the commit that asks for it is called.
-func landed(history []Landing, target machine.Digest) string {
-	for _, l := range history {
-		if l.Config == target {
-			return l.Commit
-		}
-	}
-	return ""
 }
 
 // errand is a node, and what its way to the target costs it.
@@ -76,6 +40,16 @@ type errand struct {
 	cost    []impact.Action
 	asked   bool // it has its order of this attempt, and may still begin
 	reached bool // it is what the pool should be
+
+	away string // why it is not at work; "" when it is
+}
+
+// renewed is the generation of an order that takes the place of one which expired.
+func (e errand) renewed() uint64 {
+	if answered(e.Node) && e.Report.Phase == nodeops.Expired {
+		return e.Order.Generation + 1
+	}
+	return 0
 }
 
 // plan says what the target costs each node, from what that node itself reports.
@@ -84,12 +58,16 @@ func plan(p Pool, crew []Node, o Observed) []errand {
 	out := make([]errand, len(crew))
 	for i, n := range crew {
 		e := errand{Node: n}
+		e.away = p.away(n, len(known.diff(n.Report.Config, n.Order.Config)) > 0)
 		e.asked = n.Order.Config == p.Target && n.Order.Generation >= p.Generation && !(answered(n) && n.Report.Phase == nodeops.Expired)
 		e.reached = n.Order.Config == p.Target && answered(n) && n.Report.Phase == nodeops.Done && n.Report.Config == p.Target
 		if !e.reached {
 			e.cost = known.diff(n.Report.Config, p.Target)
-			if busy(n) || n.Report.Phase == nodeops.Failed { // it may be half way to its last order
-				e.cost = append(slices.Clone(e.cost), known.diff(n.Order.Config, p.Target)...)
+			if busy(n) || n.Report.Phase == nodeops.Failed { // it may be half way to any of its orders
+				e.cost = slices.Clone(e.cost)
+				for _, d := range append([]machine.Digest{n.Order.Config}, p.Begun[n.Name].Sent...) {
+					e.cost = append(e.cost, known.diff(d, p.Target)...)
+				}
 			}
 		}
 		out[i] = e
@@ -121,9 +99,11 @@ func (b bill) diff(from, to machine.Digest) []impact.Action {
 	return cost
 }
 
-// mourn halts the pool when a node did not survive this attempt: the failure budget is one node.
-func (p Pool) mourn(errands []errand) Pool {
+// mourn counts the nodes, and halts the pool when this attempt has cost as many as the budget
+// has. Of two budgets, in force and of the head, the smaller holds.
+func (p Pool) mourn(want render.Pool, errands []errand) Pool {
 	p.Counts = Counts{Nodes: len(errands)}
+	first := ""
 	for _, e := range errands {
 		if e.reached {
 			p.Counts.Updated++
@@ -131,7 +111,7 @@ func (p Pool) mourn(errands []errand) Pool {
 		if len(e.Report.Drift) > 0 {
 			p.Counts.Drifted++
 		}
-		if _, why := away(e.Node); why != "" {
+		if e.away != "" {
 			p.Counts.Unavailable++
 		}
 		if !e.asked || !answered(e.Node) {
@@ -140,26 +120,29 @@ func (p Pool) mourn(errands []errand) Pool {
 		switch e.Report.Phase {
 		case nodeops.Failed, nodeops.Restored, nodeops.Refused:
 			p.Counts.Failed++
-			if p.Halt == "" {
-				p.Halt = fmt.Sprintf("node %s %s: %s", e.Name, e.Report.Phase, e.Report.Why)
+			if first == "" {
+				first = fmt.Sprintf("node %s %s: %s", e.Name, e.Report.Phase, e.Report.Why)
 			}
 		case nodeops.Idle, nodeops.Working, nodeops.Done, nodeops.Expired:
 		}
+	}
+	budget := min(p.Rules.Rollout.Stops(len(errands)), want.Policy.Stops(len(errands)))
+	if p.Counts.Failed >= budget && p.Halt == "" {
+		p.Halt = first
 	}
 	return p
 }
 
 // advance gives each node its next effect. Only a free gate starts a node; what was started is
 // always finished or handed back, also when the pool halts or waits.
-func (p *Pool) advance(want render.Pool, errands []errand, o Observed) (effects []Effect) {
+func (p *Pool) advance(want render.Pool, errands []errand, b *bench) (effects []Effect) {
 	p.Waiting = nil
 	var gone []string
 	for _, e := range errands {
-		if _, why := away(e.Node); why != "" {
-			gone = append(gone, e.Name+" ("+why+")")
+		if e.away != "" {
+			gone = append(gone, e.Name+" ("+e.away+")")
 		}
 	}
-	heard := map[question]policy.Verdict{}
 	for _, e := range errands {
 		switch {
 		case e.reached, e.asked, p.Halt != "":
@@ -169,13 +152,14 @@ func (p *Pool) advance(want render.Pool, errands []errand, o Observed) (effects 
 			p.wait(policy.Finding{Check: "cordon", Outcome: policy.Wait, Reason: "node " + e.Name + " is cordoned by somebody else"})
 			continue
 		}
-		verdict := p.judge(want, e, gone, o, heard)
+		verdict := b.judge(e, gone)
 		switch verdict.Outcome {
 		case policy.Allow, policy.Warn:
-			if ours, why := away(e.Node); !ours && why == "" {
+			if e.away == "" && len(e.cost) > 0 {
 				gone = append(gone, e.Name+" (updating)")
 			}
-			effects = append(effects, p.begin(e, want, o.Now))
+			b.started(e)
+			effects = append(effects, p.begin(e, want, b.request.Now))
 			continue
 		case policy.Deny:
 			p.Halt = "denied for node " + e.Name + ": " + reasons(verdict.Reasons())
@@ -195,8 +179,10 @@ func (p *Pool) begin(e errand, want render.Pool, now time.Time) Effect {
 	if impact.Drains(worst) && !e.Drained {
 		return Drain{e.Name}
 	}
+	// An order whose time has passed is ordered anew, under a generation of its own: until that is
+	// answered, nobody can know whether the node has begun.
 	return Send{nodeops.Order{
-		Node: e.Name, Generation: p.Generation, Config: p.Target, Ceiling: worst,
+		Node: e.Name, Generation: max(p.Generation, e.renewed()), Config: p.Target, Ceiling: worst,
 		NotAfter: p.permit(want, e, now),
 	}}
 }
@@ -204,7 +190,7 @@ func (p *Pool) begin(e errand, want render.Pool, now time.Time) Effect {
 // permit is the end of the window that allowed a disturbance, so that a node which hears of its
 // order too late does not begin outside it.
 func (p *Pool) permit(want render.Pool, e errand, now time.Time) time.Time {
-	if len(e.cost) == 0 || e.Report.Phase == nodeops.Failed {
+	if len(e.cost) == 0 || failing(e.Node) {
 		return time.Time{}
 	}
 	until := p.Rules.Rollout.State(now).Until
@@ -214,88 +200,11 @@ func (p *Pool) permit(want render.Pool, e errand, now time.Time) time.Time {
 	return until
 }
 
-// judge asks the gate twice where the head brings other rules than those in force: relaxing one
-// does not help the commit that does it, and tightening one holds at once.
-func (p *Pool) judge(want render.Pool, e errand, gone []string, o Observed, heard map[question]policy.Verdict) policy.Verdict {
-	if len(e.cost) == 0 {
-		return policy.Verdict{}
-	}
-	ours, why := away(e.Node)
-	q := question{ours || why != "", answered(e.Node) && e.Report.Phase == nodeops.Failed, &e.cost[0], len(gone)}
-	if v, ok := heard[q]; ok && len(e.Report.Drift) == 0 {
-		return v
-	}
-	r := policy.Request{
-		Pool: want.Name, Node: e.Name, Commit: p.Revision.Commit, Paused: want.Strategy.Paused,
-		Rollout: p.Rules.Rollout, MaxUnavailable: p.Rules.MaxUnavailable,
-		Actions: e.cost, Now: o.Now,
-		Away: q.away, Failing: q.failing, Drift: e.Report.Drift,
-		Nodes: p.Counts.Nodes, Unavailable: gone,
-	}
-	verdict := o.Gate.Judge(r)
-	r.Rollout, r.MaxUnavailable = want.Policy, want.Strategy.MaxUnavailable
-	if again := o.Gate.Judge(r); again.Outcome > verdict.Outcome {
-		verdict = again
-	}
-	if len(e.Report.Drift) == 0 {
-		heard[q] = verdict
-	}
-	return verdict
-}
-
-// question is all that tells one node's request from another's of the same pool and step: most
-// of five thousand nodes ask the same.
-type question struct {
-	away, failing bool
-	cost          *impact.Action // of the shared bill
-	gone          int
-}
-
 // wait notes a reason once: the first nodes in the order say enough.
 func (p *Pool) wait(f policy.Finding) {
 	if !slices.Contains(p.Waiting, f) && len(p.Waiting) < 10 {
 		p.Waiting = append(p.Waiting, f)
 	}
-}
-
-// clock times nodes, from the first effect to the end of the last: that is how a preview can say
-// how long a rollout will take. A node that did not get there tells nothing.
-func (p Pool) clock(errands []errand, effects []Effect, now time.Time) Pool {
-	var begun map[string]Begun
-	note := func(name string, b Begun) {
-		if begun == nil {
-			begun = map[string]Begun{}
-		}
-		begun[name] = b
-	}
-	starts := map[string]bool{}
-	for _, f := range effects {
-		switch f := f.(type) {
-		case Drain:
-			starts[f.Node] = true
-		case Send:
-			starts[f.Order.Node] = true
-		}
-	}
-	for _, e := range errands {
-		b, ok := p.Begun[e.Name]
-		switch {
-		case ok && e.reached && e.Cordon != Ours:
-			p.Pace = maps.Clone(p.Pace)
-			if p.Pace == nil {
-				p.Pace = map[string][]time.Duration{}
-			}
-			took := append(slices.Clone(p.Pace[b.Kind]), now.Sub(b.At))
-			p.Pace[b.Kind] = took[max(0, len(took)-paces):]
-		case p.Halt != "", ok && !e.asked && e.Cordon != Ours: // stopped, handed back, or retargeted
-		case ok:
-			note(e.Name, b)
-		case starts[e.Name] && len(e.cost) > 0 && e.Cordon != Ours:
-			note(e.Name, Begun{now, impact.Worst(e.cost).String()})
-		}
-	}
-	p.Begun = begun
-	return p
 }
 
 // settle derives the phase from what is left to do. Moving says that this step moves a node.
@@ -307,8 +216,11 @@ func (p Pool) settle(want render.Pool, errands []errand, moving bool, now time.T
 		}
 		moving = moving || !e.reached && (busy(e.Node) || e.Cordon == Ours) || e.reached && e.Cordon == Ours
 	}
+	if p.Counts.Failed > 0 && p.Halt == "" && !moving && len(p.Waiting) == 0 {
+		p.Halt = fmt.Sprintf("%d nodes failed, within the budget; nothing else is left to do", p.Counts.Failed)
+	}
 	switch {
-	case p.Halt != "":
+	case p.Halt != "", p.Spurned != "" && phase == Updated:
 		phase = Halted
 	case phase == Updated && p.Counts.Drifted > 0:
 		phase = Degraded
@@ -336,22 +248,29 @@ func handBack(n Node) []Effect {
 	return []Effect{Uncordon{n.Name}}
 }
 
-// away says whether a node is off work, whether that is our doing, and why.
-func away(n Node) (ours bool, why string) {
+// away says why a node is off work; "" when it is not. A node whose order changes nothing goes on
+// working, unless it was begun for something else before.
+func (p Pool) away(n Node, changes bool) string {
+	if _, begun := p.Begun[n.Name]; begun || !answered(n) && n.Report.Phase == nodeops.Working {
+		changes = true // it is at an older order still
+	}
 	switch {
 	case n.Cordon == Ours:
-		return true, "drained by us"
-	case busy(n):
-		return true, "updating"
+		return "drained by us"
+	case busy(n) && changes:
+		return "updating"
 	case n.Report.Phase == nodeops.Failed:
-		return true, "failed"
+		return "failed"
 	case n.Cordon == Foreign:
-		return false, "cordoned by somebody else"
+		return "cordoned by somebody else"
 	case !n.Ready:
-		return false, "not ready"
+		return "not ready"
 	}
-	return false, ""
+	return ""
 }
+
+// failing says that a node is not whole since an order of ours.
+func failing(n Node) bool { return answered(n) && n.Report.Phase == nodeops.Failed }
 
 // answered says that the report speaks of the order that the node has.
 func answered(n Node) bool { return n.Report.Generation == n.Order.Generation }
@@ -361,12 +280,16 @@ func busy(n Node) bool { return !answered(n) || n.Report.Phase == nodeops.Workin
 
 // Before is the order of a rollout: by zone, the nodes of no zone last, then the oldest, as MCO
 // main sorts; names break the tie, so that the order can be foretold.
-func Before(a, b Node) int {
-	za, zb := a.Labels[zoneLabel], b.Labels[zoneLabel]
+func Before(a, b Node) int { return compare(&a, &b, a.Labels[zoneLabel], b.Labels[zoneLabel]) }
+
+func compare(a, b *Node, za, zb string) int {
 	if (za == "") != (zb == "") {
 		return cmp.Compare(zb, za)
 	}
-	return cmp.Or(cmp.Compare(za, zb), a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
+	if za != zb {
+		return cmp.Compare(za, zb)
+	}
+	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
 }
 
 const zoneLabel = "topology.kubernetes.io/zone"

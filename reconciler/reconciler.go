@@ -90,11 +90,15 @@ type Pool struct {
 	Revision   source.Revision            `json:"revision"`             // the commit that asked for the target, or confirmed it
 	Target     machine.Digest             `json:"target"`               // what the pool is moving to
 	Generation uint64                     `json:"generation"`           // of the orders of this attempt
+	Spurned    machine.Digest             `json:"spurned,omitempty"`    // what Revision asks for, and what failed: refused until there is a new commit
+	Why        string                     `json:"why,omitempty"`        // why it was taken back
 	RollbackOf string                     `json:"rollbackOf,omitempty"` // an earlier commit with this very target
 	Rules      Rules                      `json:"rules"`                // in force: an author cannot relax a rule and use it at once
 	Waiting    []policy.Finding           `json:"waiting,omitempty"`    // why the next node is not started
 	Halt       string                     `json:"halt,omitempty"`       // why the attempt was stopped
 	Counts     Counts                     `json:"counts"`
+	LastAt     time.Time                  `json:"lastAt,omitzero"`   // when a node last came to the target
+	CanaryAt   time.Time                  `json:"canaryAt,omitzero"` // when the canaries had
 	Begun      map[string]Begun           `json:"begun,omitempty"`   // nodes that are being taken to the target
 	Pace       map[string][]time.Duration `json:"pace,omitempty"`    // kind -> how long nodes took of late, newest last
 	History    []Landing                  `json:"history,omitempty"` // newest first
@@ -116,10 +120,12 @@ type Counts struct {
 	Drifted     int `json:"drifted"`
 }
 
-// Begun is when a node was begun, and the kind of what it was begun for.
+// Begun is when a node was begun, the kind of what it was begun for, and every config that it was
+// sent since: until it answers, it may be on the way to any of them.
 type Begun struct {
-	At   time.Time `json:"at"`
-	Kind string    `json:"kind"`
+	At   time.Time        `json:"at"`
+	Kind string           `json:"kind"`
+	Sent []machine.Digest `json:"sent,omitempty"`
 }
 
 // paces is how many nodes of each kind a pool remembers the time of.
@@ -213,10 +219,29 @@ func muster(o Observed) (crews map[string][]Node, idle []Node, strays map[string
 			crews[pool] = append(crews[pool], n)
 		}
 	}
-	for _, crew := range crews {
-		slices.SortFunc(crew, Before)
+	for pool, crew := range crews {
+		crews[pool] = inOrder(crew)
 	}
 	return crews, idle, strays
+}
+
+// inOrder sorts a crew as Before does. It sorts places, and reads each zone once: a fleet is
+// sorted at every step.
+func inOrder(crew []Node) []Node {
+	type place struct {
+		zone string
+		at   int
+	}
+	places := make([]place, len(crew))
+	for i, n := range crew {
+		places[i] = place{n.Labels[zoneLabel], i}
+	}
+	slices.SortFunc(places, func(a, b place) int { return compare(&crew[a.at], &crew[b.at], a.zone, b.zone) })
+	out := make([]Node, len(crew))
+	for i, p := range places {
+		out[i] = crew[p.at]
+	}
+	return out
 }
 
 // dismiss forgets pools that the head no longer has. Their nodes stay as they are.

@@ -16,6 +16,11 @@ func describe(p Pool, name string) source.Status {
 	if p.RollbackOf != "" {
 		back = "rollback to " + source.Short(p.RollbackOf) + ": "
 	}
+	if p.Spurned != "" && p.Halt == "" { // the commit has failed, however well its rollback goes
+		st.State = source.Failure
+		st.Summary = fmt.Sprintf("taken back to %s on %d of %d nodes: %s", source.Short(p.RollbackOf), p.Counts.Updated, p.Counts.Nodes, p.Why)
+		return st
+	}
 	switch p.Phase {
 	case Updated:
 		st.State = source.Success

@@ -1,8 +1,13 @@
 package render
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 
 	mcfg "github.com/openshift/api/machineconfiguration/v1"
@@ -25,48 +30,61 @@ const (
 // notYet are the kinds that say what is on a node and that this version cannot render. To pass
 // them over would give nodes a wrong config, so they are mistakes until they are rendered.
 var notYet = map[string]bool{
-	"machineconfiguration.openshift.io/KubeletConfig":          true,
-	"machineconfiguration.openshift.io/ContainerRuntimeConfig": true,
-	"config.openshift.io/ImageDigestMirrorSet":                 true,
-	"config.openshift.io/ImageTagMirrorSet":                    true,
-	"operator.openshift.io/ImageContentSourcePolicy":           true,
-	"operator.openshift.io/MachineConfiguration":               true,
+	"operator.openshift.io/MachineConfiguration": true,
+}
+
+// mirrorKinds say where images are pulled from, each with the version that is read.
+var mirrorKinds = map[string]string{
+	"config.openshift.io/ImageDigestMirrorSet":       "v1",
+	"config.openshift.io/ImageTagMirrorSet":          "v1",
+	"config.openshift.io/Image":                      "v1",
+	"operator.openshift.io/ImageContentSourcePolicy": "v1alpha1",
 }
 
 // universe is one build, read.
 type universe struct {
 	dir      string
 	configs  []config
+	named    map[string]int // MachineConfig -> its place in configs
 	pools    []pool
 	policies []rollout
+	fronts   []frontEnd
+	mirrors  []mirrorObject
 }
 
 // config is a MachineConfig and what it asks for by itself.
 type config struct {
 	manifest.Manifest
 	file string
+	at   place
 	own  machine.Config
 }
 
 // reader gathers what is wrong and what is worth saying, over all builds.
 type reader struct {
+	options Options
 	errs    Errors
 	notices []string
-	passed  map[string]int // kind -> documents that are not ours
+	now     place // what is being read
+
+	passed   map[string]int // kind -> documents that are not ours
+	rendered map[string]int // file -> MachineConfigs that a controller merged from others
 }
 
 func (r *reader) read(b Build) universe {
-	u := universe{dir: b.Dir}
+	u := universe{dir: b.Dir, named: map[string]int{}}
 	for _, d := range b.Documents {
-		for _, one := range manifest.Documents(d.Body) {
-			encoded, err := manifest.FromYAML(one)
+		for _, one := range texts(d) {
+			encoded, err := manifest.FromYAML(one.body)
 			if err != nil {
-				r.fail(d.File, "", "%v", err)
+				r.unreadable(d.File, one, err)
 				continue
 			}
+			r.now = place{doc: one}
 			r.document(&u, d.File, encoded)
 		}
 	}
+	r.now = place{}
 	return u
 }
 
@@ -75,6 +93,7 @@ func (r *reader) document(u *universe, file string, encoded []byte) {
 	var head struct {
 		APIVersion string            `json:"apiVersion"`
 		Kind       string            `json:"kind"`
+		Metadata   json.RawMessage   `json:"metadata"`
 		Items      []json.RawMessage `json:"items"`
 	}
 	if err := json.Unmarshal(encoded, &head); err != nil || head.Kind == "" {
@@ -85,16 +104,31 @@ func (r *reader) document(u *universe, file string, encoded []byte) {
 	ours := map[string]string{"machineconfiguration.openshift.io": "v1", "sluice.dev": "v1alpha1"}
 	switch kind := group + "/" + head.Kind; {
 	case strings.HasSuffix(head.Kind, "List") && head.Items != nil:
-		for _, item := range head.Items {
+		list := r.now
+		for i, item := range head.Items {
+			r.now.item = fmt.Sprintf("%sitems[%d].", list.item, i)
 			r.document(u, file, item)
 		}
+		r.now = list
 	case notYet[kind]:
 		r.fail(file, "kind", "%s is not rendered by this version, and without it nodes would get a wrong config", head.Kind)
+	case mirrorKinds[kind] != "":
+		if version != mirrorKinds[kind] {
+			r.fail(file, "apiVersion", "%s is not known: write %s/%s", head.APIVersion, group, mirrorKinds[kind])
+			return
+		}
+		r.mirrorObject(u, file, head.Kind, encoded)
 	case kind == "machineconfiguration.openshift.io/MachineConfig",
 		kind == "machineconfiguration.openshift.io/MachineConfigPool",
+		kind == "machineconfiguration.openshift.io/KubeletConfig",
+		kind == "machineconfiguration.openshift.io/ContainerRuntimeConfig",
 		group == "sluice.dev":
 		if version != ours[group] {
 			r.fail(file, "apiVersion", "%s is not known: write %s/%s", head.APIVersion, group, ours[group])
+			return
+		}
+		if nameless(head.Metadata) && group != "sluice.dev" {
+			r.warn(file, manifest.Error{Why: fmt.Sprintf("a %s without metadata is passed over: it is a patch, and no object by itself", head.Kind)})
 			return
 		}
 		r.ours(u, file, head.Kind, encoded)
@@ -103,12 +137,46 @@ func (r *reader) document(u *universe, file string, encoded []byte) {
 	}
 }
 
+// nameless says whether an object has no metadata at all, as patches often do.
+func nameless(metadata json.RawMessage) bool {
+	return len(metadata) == 0 || string(metadata) == "null" || string(metadata) == "{}"
+}
+
+type owner struct {
+	Controller bool `json:"controller"`
+}
+
+// renderedByController says whether a MachineConfig is one that MCO merged for a pool. Whole
+// lists of them get into Git with "oc get machineconfigs", and none is an input.
+func renderedByController(encoded []byte) bool {
+	var in struct {
+		Metadata struct {
+			Name        string            `json:"name"`
+			Labels      map[string]string `json:"labels"`
+			Annotations map[string]string `json:"annotations"`
+			Owners      []owner           `json:"ownerReferences"`
+		} `json:"metadata"`
+	}
+	if err := json.Unmarshal(encoded, &in); err != nil || !strings.HasPrefix(in.Metadata.Name, "rendered-") {
+		return false
+	}
+	owned := slices.ContainsFunc(in.Metadata.Owners, func(o owner) bool { return o.Controller })
+	hash := in.Metadata.Name[strings.LastIndexByte(in.Metadata.Name, '-')+1:]
+	_, err := hex.DecodeString(hash)
+	bare := len(in.Metadata.Labels) == 0 && err == nil && len(hash) == 32
+	return owned || bare || in.Metadata.Annotations[manifest.GeneratedBy] != ""
+}
+
 func (r *reader) ours(u *universe, file, kind string, encoded []byte) {
 	switch kind {
 	case "MachineConfig":
 		r.machineConfig(u, file, encoded)
 	case "MachineConfigPool":
 		r.pool(u, file, encoded)
+	case "KubeletConfig":
+		r.kubeletConfig(u, file, encoded)
+	case "ContainerRuntimeConfig":
+		r.runtimeConfig(u, file, encoded)
 	case "RolloutPolicy":
 		r.rollout(u, file, encoded)
 	default:
@@ -117,42 +185,81 @@ func (r *reader) ours(u *universe, file, kind string, encoded []byte) {
 }
 
 func (r *reader) machineConfig(u *universe, file string, encoded []byte) {
+	if renderedByController(encoded) {
+		r.rendered[file]++
+		return
+	}
 	m, err := manifest.Parse(encoded)
 	if err != nil {
 		r.refuse(file, err)
 		return
 	}
 	for _, w := range m.Warnings {
-		r.notice("%s: %s", file, w)
+		r.warn(file, w)
 	}
+	r.extensions(file, m)
 	own, err := manifest.Config(m.Spec)
 	if err != nil {
 		r.refuse(file, err)
 		return
 	}
-	for _, other := range u.configs {
-		if other.Name == m.Name {
-			r.fail(file, "metadata.name", "MachineConfig %s stands in %s, too", m.Name, other.file)
-			return
+	c := config{Manifest: m, file: file, at: r.now, own: own}
+	before, twice := u.named[m.Name]
+	switch {
+	case !twice:
+		u.named[m.Name] = len(u.configs)
+		u.configs = append(u.configs, c)
+	case alike(c, u.configs[before]):
+		r.notice("%s: MachineConfig %s stands in %s, too: they are alike and count once", file, m.Name, u.configs[before].file)
+	default:
+		r.fail(file, "metadata.name", "another MachineConfig %s stands in %s: give one of them another name", m.Name, u.configs[before].file)
+	}
+}
+
+// alike says whether two MachineConfigs of one name ask for the same, in any merge.
+func alike(a, b config) bool {
+	return maps.Equal(a.Labels, b.Labels) && a.Generated == b.Generated && reflect.DeepEqual(a.Spec, b.Spec)
+}
+
+// extensions refuses those that MCO main does not know. As there, a MachineConfig without an
+// Ignition config is not held to it, and its extensions are only spoken of.
+func (r *reader) extensions(file string, m manifest.Manifest) {
+	known := []string{"ipsec", "kerberos", "kernel-devel", "sandboxed-containers", "sysstat", "two-node-ha", "usbguard"}
+	for i, e := range m.Spec.Extensions {
+		wrong := manifest.Error{Field: fmt.Sprintf("spec.extensions[%d]", i), Why: fmt.Sprintf("%q is none of %s", e, strings.Join(known, ", "))}
+		switch {
+		case slices.Contains(known, e):
+		case m.HasIgnition:
+			r.fail(file, wrong.Field, "%s", wrong.Why)
+		default:
+			r.warn(file, wrong)
 		}
 	}
-	u.configs = append(u.configs, config{Manifest: m, file: file, own: own})
 }
 
 // refuse turns the mistakes of a manifest into those of a file.
-func (r *reader) refuse(file string, err error) {
+func (r *reader) refuse(file string, err error) { r.refuseIn(r.now, file, err) }
+
+func (r *reader) refuseIn(at place, file string, err error) {
 	var found manifest.Errors
 	if !errors.As(err, &found) {
-		r.fail(file, "", "%v", err)
+		r.failIn(at, file, "", "%v", err)
 	}
 	for _, e := range found {
-		r.fail(file, e.Field, "%s", e.Why)
+		r.failIn(at, file, e.Field, "%s", e.Why)
 	}
+}
+
+// warn is a notice of the field that it is about.
+func (r *reader) warn(file string, w manifest.Error) {
+	r.notice("%v", Error{File: file, Line: r.now.line(w.Field), Field: w.Field, Why: w.Why})
 }
 
 // pool is a MachineConfigPool as its author wrote it.
 type pool struct {
 	name, file string
+	at         place
+	labels     map[string]string
 	strategy   Strategy
 	nodes      labels.Selector // nil selects none, and noNodes says why
 	noNodes    lack
@@ -174,14 +281,17 @@ func (p pool) selects(l map[string]string) bool {
 
 func (r *reader) pool(u *universe, file string, encoded []byte) {
 	var in mcfg.MachineConfigPool
-	wrong := manifest.Decode(encoded, &in)
+	unknown, wrong := manifest.DecodePruned(encoded, &in)
+	for _, e := range unknown {
+		r.warn(file, e)
+	}
 	for _, e := range wrong {
 		r.fail(file, e.Field, "%s", e.Why)
 	}
 	if len(wrong) > 0 {
 		return
 	}
-	p := pool{name: in.Name, file: file}
+	p := pool{name: in.Name, file: file, at: r.now, labels: in.Labels}
 	p.strategy.Paused = in.Spec.Paused
 	if in.Name == "" {
 		r.fail(file, "metadata.name", "is missing")

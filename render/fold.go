@@ -1,9 +1,13 @@
 package render
 
 import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"maps"
 	"slices"
+	"strings"
 
-	v3 "github.com/coreos/ignition/v2/config/v3_5"
 	"github.com/coreos/ignition/v2/config/v3_5/types"
 
 	"github.com/sluice-gitops/sluice/machine"
@@ -14,7 +18,7 @@ import (
 func (r *reader) fold(t taken) (machine.Config, map[string]string) {
 	var sum manifest.Spec
 	var ignition []types.Config
-	origins := map[string]string{}
+	from := sources{}
 	for _, c := range t.configs {
 		s := c.Spec
 		ignition = append(ignition, withCompression(s.Ignition))
@@ -24,47 +28,78 @@ func (r *reader) fold(t taken) (machine.Config, map[string]string) {
 		if c.own.KernelType != "" {
 			sum.KernelType = c.own.KernelType
 		}
-		if s.OSImageURL != "" {
-			sum.OSImageURL = s.OSImageURL
-		}
 		for _, cause := range causes(c.own) {
-			origins[cause] = c.file
+			from[cause] = c
 		}
 	}
+	sum.OSImageURL = from.image(t.configs, "osImageURL", func(s manifest.Spec) string { return s.OSImageURL })
+	sum.ExtensionsImage = from.image(t.configs, "baseOSExtensionsContainerImage", func(s manifest.Spec) string { return s.ExtensionsImage })
 	if sum.KernelType != "" && slices.Contains(sum.Extensions, "kernel-devel") {
-		r.fail(origins["extensions"], "spec.extensions", "kernel-devel does not go with the kernel type %s of %s", sum.KernelType, origins["kernelType"])
+		c := from["extensions"]
+		r.failIn(c.at, c.file, "spec.extensions", "kernel-devel does not go with the kernel type %s of %s", sum.KernelType, from["kernelType"].file)
 	}
 	sum.Ignition = merge(ignition)
+	r.weigh(t, sum)
 	merged, err := manifest.Config(sum)
-	if err != nil {
-		r.refuse(t.file, err) // each part was right by itself, so the pool is where they meet
+	var wrong manifest.Errors
+	errors.As(err, &wrong)
+	for _, e := range wrong {
+		c := from.of(e.Field)
+		r.failIn(c.at, cmp.Or(c.file, t.file), e.Field, "%s, once all of pool %s is merged", e.Why, t.name)
 	}
-	return merged, origins
+	return merged, from.files()
 }
 
-// merge is Ignition's own merge, later over earlier. Its cost grows with the size of both sides,
-// so neighbours are merged first, which gives the same: per field, the last that sets it. Only
-// where a path is a file here and a directory or link there does the order of merging matter.
-func merge(configs []types.Config) types.Config {
-	switch len(configs) {
-	case 0:
-		return manifest.Empty()
-	case 1:
-		return configs[0]
+// sources are the MachineConfigs that were the last to set something, by its impact cause.
+type sources map[string]config
+
+func (s sources) files() map[string]string {
+	out := map[string]string{}
+	for cause, c := range s {
+		out[cause] = c.file
 	}
-	if slices.ContainsFunc(configs, hasOtherNodes) {
-		sum := configs[0]
-		for _, c := range configs[1:] {
-			sum = v3.Merge(sum, c)
+	return out
+}
+
+// of is the source of a field of the merged config: of the element that it names, or of its
+// section. The zero config is that of none.
+func (s sources) of(field string) config {
+	below := strings.TrimPrefix(field, "spec.config.")
+	for _, cause := range slices.Sorted(maps.Keys(s)) {
+		if strings.Contains(field, "["+cause+"]") || below == cause || strings.HasPrefix(below, cause+".") || strings.HasPrefix(below, cause+"[") {
+			return s[cause]
 		}
-		return sum
 	}
-	half := len(configs) / 2
-	return v3.Merge(merge(configs[:half]), merge(configs[half:]))
+	return config{}
 }
 
-func hasOtherNodes(c types.Config) bool {
-	return len(c.Storage.Directories) > 0 || len(c.Storage.Links) > 0
+// image is the last that is set, as in MCO main: those of generated MachineConfigs only count
+// where there is no other.
+func (s sources) image(configs []config, field string, of func(manifest.Spec) string) (out string) {
+	for _, c := range configs {
+		if of(c.Spec) != "" && (out == "" || s[field].Generated || !c.Generated) {
+			out, s[field] = of(c.Spec), c
+		}
+	}
+	return out
+}
+
+const maxRendered = 1_572_864 // bytes that fit into one object of a cluster, as MCO main counts
+
+// weigh holds the merged config to the size that MCO main allows, counted with each file encoded
+// as its author did.
+func (r *reader) weigh(t taken, sum manifest.Spec) {
+	encoded, err := json.Marshal(sum)
+	if err != nil {
+		r.fail(t.file, "", "%v", err)
+		return
+	}
+	switch n := len(encoded); {
+	case n > maxRendered:
+		r.fail(t.file, "", "pool %s renders to %d bytes, and %d are the most that fit: put large files into an image, or compress them", t.name, n, maxRendered)
+	case n > maxRendered*8/10:
+		r.notice("%s: pool %s renders to %d bytes, more than 80 %% of the %d that fit", t.file, t.name, n, maxRendered)
+	}
 }
 
 // withCompression makes "not compressed" explicit, as MCO main does: otherwise the gzip of one
@@ -103,7 +138,6 @@ func causes(c machine.Config) []string {
 	}
 	for field, set := range map[string]bool{
 		"kernelArguments": len(c.KernelArgs) > 0,
-		"osImageURL":      c.OSImage != "",
 		"extensions":      len(c.Extensions) > 0,
 		"kernelType":      c.KernelType != "",
 		"fips":            c.FIPS,

@@ -13,6 +13,7 @@ import (
 // rollout is a RolloutPolicy and the pools that it names; none are those of its build.
 type rollout struct {
 	name, file string
+	at         place
 	spec       policy.Rollout
 	pools      []string
 	written    string // the document, to tell one policy that two builds include from two policies
@@ -25,7 +26,7 @@ func (r *reader) rollout(u *universe, file string, encoded []byte) {
 		Spec            map[string]json.RawMessage `json:"spec"`
 	}
 	wrong := manifest.Decode(encoded, &in)
-	p := rollout{name: in.Metadata.Name, file: file, written: string(encoded)}
+	p := rollout{name: in.Metadata.Name, file: file, at: r.now, written: string(encoded)}
 	if p.name == "" {
 		wrong = append(wrong, manifest.Error{Field: "metadata.name", Why: "is missing"})
 	}
@@ -71,7 +72,7 @@ func (r *reader) policies(all []universe, pools []taken) map[string]policy.Rollo
 		for _, p := range u.policies {
 			for _, name := range r.targets(u, p, pools) {
 				if other, set := by[name]; set && (other.file != p.file || other.written != p.written) {
-					r.fail(p.file, "spec.pools", "pool %s has the RolloutPolicy %s of %s already", name, other.name, other.file)
+					r.failIn(p.at, p.file, "spec.pools", "pool %s has the RolloutPolicy %s of %s already", name, other.name, other.file)
 					continue
 				}
 				by[name], out[name] = p, p.spec
@@ -84,7 +85,7 @@ func (r *reader) policies(all []universe, pools []taken) map[string]policy.Rollo
 func (r *reader) targets(u universe, p rollout, pools []taken) []string {
 	for _, name := range p.pools {
 		if !slices.ContainsFunc(pools, func(t taken) bool { return t.name == name }) {
-			r.fail(p.file, "spec.pools", "there is no pool %s", name)
+			r.failIn(p.at, p.file, "spec.pools", "there is no pool %s", name)
 		}
 	}
 	if len(p.pools) > 0 {
@@ -101,7 +102,7 @@ func (r *reader) targets(u universe, p rollout, pools []taken) []string {
 
 // Rollout reads one RolloutPolicy by itself, as policy commands do. Mistakes come back as Errors.
 func Rollout(doc Document) (policy.Rollout, error) {
-	r := reader{passed: map[string]int{}}
+	r := reader{passed: map[string]int{}, rendered: map[string]int{}}
 	u := r.read(Build{Documents: []Document{doc}})
 	switch {
 	case len(r.errs) > 0:

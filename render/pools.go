@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/sluice-gitops/sluice/machine"
 )
 
 // Pools renders one config per pool. Every mistake of the authors comes back at once, as Errors
@@ -12,12 +14,31 @@ import (
 //
 // Selection and merge follow MCO main, with the overlay layout on top: in a build with exactly
 // one MachineConfigPool an absent selector means all of the build.
-func Pools(builds []Build) (Result, error) {
-	r := reader{passed: map[string]int{}}
+func Pools(builds []Build) (Result, error) { return Options{}.Pools(builds) }
+
+// Options are what a repository does not say of the fleet that it is for.
+type Options struct {
+	Profile    machine.Profile // whose nodes they are; "" is openshift
+	ClusterDNS string          // the DNS of the cluster on OpenShift; "" is the one of its default network
+
+	// KeepZero lets a field of a KubeletConfig that is false, 0 or empty replace the default of
+	// the platform. MCO main loses such a field, so this is off unless it is asked for.
+	KeepZero bool
+}
+
+// Pools is the function Pools for such a fleet.
+func (o Options) Pools(builds []Build) (Result, error) {
+	r := reader{options: o, passed: map[string]int{}, rendered: map[string]int{}}
 	var all []universe
 	for _, b := range builds {
 		r.notices, r.errs = append(r.notices, b.Notices...), append(r.errs, b.Errors...)
 		all = append(all, r.read(b))
+	}
+	if err := r.failed(); err != nil {
+		return Result{}, err
+	}
+	for i := range all {
+		r.generate(&all[i], len(all) > 1)
 	}
 	if err := r.failed(); err != nil {
 		return Result{}, err
@@ -45,14 +66,20 @@ func Pools(builds []Build) (Result, error) {
 // said is what was passed over, each kind once, and what was noticed.
 func (r *reader) said() []string {
 	for kind, n := range r.passed {
-		documents := "documents"
-		if n == 1 {
-			documents = "document"
-		}
-		r.notice("%s: %d %s passed over, not a kind of node configuration", kind, n, documents)
+		r.notice("%s: %s passed over, not a kind of node configuration", kind, count(n))
+	}
+	for file, n := range r.rendered {
+		r.notice("%s: %s of rendered MachineConfigs passed over: a controller merged them from others", file, count(n))
 	}
 	slices.Sort(r.notices)
 	return slices.Compact(r.notices)
+}
+
+func count(documents int) string {
+	if documents == 1 {
+		return "1 document"
+	}
+	return fmt.Sprint(documents, " documents")
 }
 
 // failed is everything that was found wrong so far.
@@ -63,11 +90,11 @@ func (r *reader) failed() error {
 	return Sorted(r.errs)
 }
 
-// Sorted orders mistakes by file, field and words, without repeats: a base that several
+// Sorted orders mistakes by file, line, field and words, without repeats: a base that several
 // overlays include would say its mistakes once for each.
 func Sorted(errs Errors) Errors {
 	slices.SortFunc(errs, func(a, b Error) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Field, b.Field), cmp.Compare(a.Why, b.Why))
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Field, b.Field), cmp.Compare(a.Why, b.Why))
 	})
 	return slices.Compact(errs)
 }
@@ -78,7 +105,7 @@ func (r *reader) gather(all []universe) []taken {
 	for _, u := range all {
 		for _, p := range u.pools {
 			if before, twice := declared[p.name]; twice {
-				r.fail(p.file, "metadata.name", "pool %s is declared in %s, too: one pool has one config", p.name, before)
+				r.failIn(p.at, p.file, "metadata.name", "pool %s is declared in %s, too: one pool has one config", p.name, before)
 				continue
 			}
 			declared[p.name] = p.file
@@ -151,8 +178,10 @@ func (r *reader) imply(u universe, selected map[string]bool, declared map[string
 		role := c.Labels[roleLabel]
 		switch {
 		case selected[c.Name] && (overlays || role == ""):
+		case len(c.Labels) == 0:
+			r.failIn(c.at, c.file, "metadata.labels", "no pool selects %s: give it the label %s: <pool>", c.Name, roleLabel)
 		case role == "":
-			r.fail(c.file, "metadata.labels", "no pool selects %s: give it the label %s: <pool>", c.Name, roleLabel)
+			r.notice("%s: no pool selects MachineConfig %s: it has no label %s", c.file, c.Name, roleLabel)
 		case declared[role] != "":
 			if !selected[c.Name] {
 				r.notice("%s: no pool of %s takes MachineConfig %s", c.file, u.dir, c.Name)
@@ -189,8 +218,13 @@ func group(c config) int {
 	return 1
 }
 
+// fail is a mistake in what is being read, or one that has no line.
 func (r *reader) fail(file, field, format string, args ...any) {
-	r.errs = append(r.errs, Error{File: file, Field: field, Why: fmt.Sprintf(format, args...)})
+	r.failIn(r.now, file, field, format, args...)
+}
+
+func (r *reader) failIn(at place, file, field, format string, args ...any) {
+	r.errs = append(r.errs, Error{File: file, Line: at.line(field), Field: field, Why: fmt.Sprintf(format, args...)})
 }
 
 func (r *reader) notice(format string, args ...any) {

@@ -23,6 +23,7 @@ type Build struct {
 // Document is one YAML document of a build.
 type Document struct {
 	File string // where it was written, in the repository, as well as that is known
+	Line int    // of File, on which Body begins, word for word; 0 where Body is not what was written
 	Body []byte // one YAML (or JSON) document
 }
 
@@ -58,14 +59,25 @@ type Result struct {
 	Notices []string // what was passed over, and what an author probably did not mean; sorted
 }
 
-// Error is one mistake of an author. Its words end up in the pull request.
-type Error struct{ File, Field, Why string }
+// Error is one mistake of an author. Its words end up in the pull request, so it never holds
+// contents.
+type Error struct {
+	File  string
+	Line  int // 0 where it is not known
+	Field string
+	Why   string
+}
 
+// Error is "file:line: field: why", without what is not known.
 func (e Error) Error() string {
-	if e.Field == "" {
-		return fmt.Sprintf("%s: %s", e.File, e.Why)
+	out := e.File
+	if e.Line > 0 {
+		out += fmt.Sprint(":", e.Line)
 	}
-	return fmt.Sprintf("%s: %s: %s", e.File, e.Field, e.Why)
+	if e.Field != "" {
+		out += ": " + e.Field
+	}
+	return out + ": " + e.Why
 }
 
 // Errors are all the mistakes of a revision at once, sorted by file; errors.As finds them.

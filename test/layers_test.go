@@ -35,8 +35,11 @@ var rooms = []room{
 	{"nodeops/impact", pure, "machine"},
 	{"nodeops", pure, "machine nodeops/impact"},
 	{"nodeops/agent", pure, node},
-	{"policy", pure, node + "source"},                   // nodeops: a check judges what a node reports
-	{"render", pure, "machine machine/manifest policy"}, // policy: a pool carries its rollout policy
+	{"policy", pure, node + "source"}, // nodeops: a check judges what a node reports
+	{"render", pure, "machine machine/manifest policy render/kubelet render/crio render/mirror"}, // policy: a pool carries its rollout policy
+	{"render/kubelet", pure, "machine machine/manifest"},
+	{"render/crio", pure, "machine machine/manifest"},
+	{"render/mirror", pure, "machine machine/manifest"},
 	{"reconciler", pure, fleet},
 	{"reconciler/preview", pure, fleet + "reconciler"},
 
@@ -64,6 +67,7 @@ var rooms = []room{
 	{"reconciler/loop/looptest", support, fleet + "reconciler reconciler/loop"},
 	{"nodeops/agent/loop/hosttest", support, node + "nodeops/agent nodeops/agent/loop"},
 
+	{"test/report", command, ""}, // make test and make bench print with it
 	{"cmd/sluice", command, "..."},
 	{"cmd/sluice-agent", command, node + "machine/manifest durable nodeops/agent nodeops/agent/loop nodeops/host/..."},
 }
@@ -77,6 +81,9 @@ var exceptions = map[string]string{
 	"render imports k8s.io/apimachinery/pkg/labels":       "label selectors: pure matching, and the words that Kubernetes users know",
 	"render imports k8s.io/apimachinery/pkg/selection":    "the operators of those selectors",
 	"render imports k8s.io/apimachinery/pkg/apis/meta/v1": "the selectors as MachineConfigPool writes them: data",
+
+	"render/kubelet imports k8s.io/kubelet/config/v1beta1":        "the fields that a kubelet knows: data",
+	"render/kubelet imports k8s.io/apimachinery/pkg/api/resource": "reads quantities: pure",
 }
 
 // owners are libraries that only one place may know, so that they can be replaced there.

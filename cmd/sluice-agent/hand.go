@@ -31,7 +31,7 @@ func applyCommand() *cobra.Command {
 				return err
 			}
 			defer n.files.Close()
-			config, err := read(args[0])
+			config, err := read(args[0], c.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -104,7 +104,7 @@ func verifyCommand() *cobra.Command {
 				return err
 			}
 			defer n.files.Close()
-			config, err := read(args[0])
+			config, err := read(args[0], c.ErrOrStderr())
 			if err != nil {
 				return err
 			}

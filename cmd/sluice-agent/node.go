@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -142,8 +143,8 @@ func (b byHand) Config(_ context.Context, d machine.Digest) (machine.Config, err
 }
 func (b byHand) Tell(context.Context, nodeops.Report) error { return nil }
 
-// read reads a rendered MachineConfig.
-func read(file string) (machine.Config, error) {
+// read reads a rendered MachineConfig. What its author probably did not mean is said on warn.
+func read(file string, warn io.Writer) (machine.Config, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return machine.Config{}, err
@@ -151,6 +152,9 @@ func read(file string) (machine.Config, error) {
 	m, err := manifest.Parse(data)
 	if err != nil {
 		return machine.Config{}, inFile(file, err)
+	}
+	for _, w := range m.Warnings {
+		fmt.Fprintf(warn, "sluice-agent: warning: %s: %s\n", file, w)
 	}
 	c, err := manifest.Config(m.Spec)
 	if err != nil {

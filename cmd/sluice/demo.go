@@ -250,7 +250,7 @@ func (d *demo) propose(ctx context.Context) error {
 
 // merge merges, and holds what happens against what was foretold.
 func (d *demo) merge(ctx context.Context) error {
-	foretold, err := makePreview(ctx, d.workDir(), "main", "more-hugepages", inventoryOf{fleet: d.fleetDir()}, time.Now())
+	foretold, err := makePreview(ctx, d.workDir(), "main", "more-hugepages", nodesOf{fleet: d.fleetDir()}, time.Now())
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sluice-gitops/sluice/machine"
 )
 
 // outputFlag adds -o with the forms that a command prints; the first is the default.
@@ -44,4 +46,12 @@ func printJSON(w io.Writer, value any) error {
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(value)
+}
+
+// profileVar adds --profile: what the nodes of a fleet are.
+func profileVar(c *cobra.Command, into *machine.Profile) {
+	c.Flags().Func("profile", "what the nodes are: openshift (the default), kubeadm or k3s", func(word string) (err error) {
+		*into, err = machine.ParseProfile(word)
+		return err
+	})
 }

@@ -18,7 +18,8 @@ import (
 )
 
 func previewCommand() *cobra.Command {
-	var base, head, file, fleet, output string
+	var base, head, output string
+	var nodes nodesOf
 	var exitCode bool
 	var at time.Time
 	c := &cobra.Command{
@@ -37,7 +38,7 @@ func previewCommand() *cobra.Command {
 			if now.IsZero() {
 				now = time.Now()
 			}
-			report, err := makePreview(c.Context(), pathOf(args), base, head, inventoryOf{file: file, fleet: fleet}, now)
+			report, err := makePreview(c.Context(), pathOf(args), base, head, nodes, now)
 			var mistakes render.Errors
 			if errors.As(err, &mistakes) && output == "markdown" {
 				fmt.Fprint(c.OutOrStdout(), preview.Mistakes(head, mistakes))
@@ -61,8 +62,9 @@ func previewCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&base, "base", "", "the revision that the fleet follows now")
 	c.Flags().StringVar(&head, "head", "", "the revision that would be merged")
-	c.Flags().StringVar(&file, "inventory", "", "a file with the nodes")
-	c.Flags().StringVar(&fleet, "local", "", "the folder of a fleet, whose nodes are taken as they are")
+	c.Flags().StringVar(&nodes.file, "inventory", "", "a file with the nodes")
+	c.Flags().StringVar(&nodes.fleet, "local", "", "the folder of a fleet, whose nodes are taken as they are")
+	profileVar(c, &nodes.profile)
 	c.MarkFlagsMutuallyExclusive("inventory", "local")
 	c.Flags().TimeVar(&at, "at", time.Time{}, []string{time.RFC3339}, "judge windows at this time instead of now")
 	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit 3 when the verdict is deny")
@@ -72,7 +74,7 @@ func previewCommand() *cobra.Command {
 
 // makePreview compares two revisions of a local repository. Who the nodes are is read from the
 // base: a proposal cannot choose whom it is judged by.
-func makePreview(ctx context.Context, path, base, head string, nodes inventoryOf, now time.Time) (preview.Report, error) {
+func makePreview(ctx context.Context, path, base, head string, nodes nodesOf, now time.Time) (preview.Report, error) {
 	var none preview.Report
 	repo, err := git.Open(path)
 	if err != nil {
@@ -96,7 +98,7 @@ func makePreview(ctx context.Context, path, base, head string, nodes inventoryOf
 		if err != nil {
 			return nil, nil, err
 		}
-		result, err := renderTree(tree, nil)
+		result, err := renderTree(tree, nil, nodes.profile)
 		return tree, result.Pools, err
 	}
 	if _, in.Before, err = at(in.MergeBase); err != nil {
@@ -115,14 +117,15 @@ func makePreview(ctx context.Context, path, base, head string, nodes inventoryOf
 	return preview.Make(in), nil
 }
 
-// inventoryOf is where the nodes of a preview come from.
-type inventoryOf struct {
-	file  string // a file with the nodes
-	fleet string // the folder of a local fleet
+// nodesOf is where the nodes of a preview come from, and what they are.
+type nodesOf struct {
+	file    string // a file with the nodes
+	fleet   string // the folder of a local fleet
+	profile machine.Profile
 }
 
 // fill puts the nodes into a preview, and what they have.
-func (from inventoryOf) fill(ctx context.Context, in *preview.Input, tree fs.FS) error {
+func (from nodesOf) fill(ctx context.Context, in *preview.Input, tree fs.FS) error {
 	if from.fleet == "" {
 		inv, err := readInventory(from.file, tree)
 		in.Nodes = inv.nodes()

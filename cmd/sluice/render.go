@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/machine/manifest"
 	"github.com/sluice-gitops/sluice/render"
 )
@@ -19,6 +20,7 @@ const roleLabel = "machineconfiguration.openshift.io/role"
 func renderCommand() *cobra.Command {
 	var revision, pool, output string
 	var paths []string
+	var profile machine.Profile
 	c := &cobra.Command{
 		Use:   "render [PATH or URL]",
 		Short: "Print each pool's rendered config as the MachineConfig that it amounts to",
@@ -31,7 +33,7 @@ func renderCommand() *cobra.Command {
 				return err
 			}
 			defer done()
-			result, err := renderTree(tree, paths)
+			result, err := renderTree(tree, paths, profile)
 			if err != nil {
 				return err
 			}
@@ -51,6 +53,7 @@ func renderCommand() *cobra.Command {
 	c.Flags().StringVar(&revision, "revision", "", "a commit, branch or tag of the repository at PATH; the branch of a URL")
 	c.Flags().StringVar(&pool, "pool", "", "this pool only")
 	c.Flags().StringSliceVar(&paths, "path", nil, "build these directories instead of the root or pools/*")
+	profileVar(c, &profile)
 	outputFlag(c, &output, "yaml", "json", "ignition")
 	return c
 }

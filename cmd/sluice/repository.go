@@ -14,18 +14,22 @@ import (
 	"github.com/sluice-gitops/sluice/machine/manifest"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/render"
+	"github.com/sluice-gitops/sluice/render/butane"
 	"github.com/sluice-gitops/sluice/render/kustomize"
 	"github.com/sluice-gitops/sluice/source/git"
 )
 
 // renderTree renders all pools of a tree. An author's mistakes come back as render.Errors.
-func renderTree(tree fs.FS, paths []string) (render.Result, error) {
-	builds, err := kustomize.Build(tree, paths)
+func renderTree(tree fs.FS, paths []string, profile machine.Profile) (render.Result, error) {
+	built, err := builds.Build(tree, paths)
 	if err != nil {
 		return render.Result{}, err
 	}
-	return render.Pools(builds)
+	return render.Options{Profile: profile}.Pools(built)
 }
+
+// builds are those of this process: two revisions of a repository share most of what they build.
+var builds = kustomize.Cache{Butane: butane.MachineConfig}
 
 // openTree opens a fleet repository as it lies on disk, or a revision of it, local or remote.
 func openTree(ctx context.Context, at, revision string) (fs.FS, func(), error) {
@@ -62,7 +66,7 @@ func openRemote(ctx context.Context, url, branch string) (fs.FS, func(), error) 
 		return nil, nil, err
 	}
 	done := func() { os.RemoveAll(dir) }
-	src := &git.Source{URL: url, Branch: branch, Dir: dir, Token: os.Getenv("SLUICE_GIT_TOKEN")}
+	src := gitSource(url, branch, dir)
 	sighting, err := src.Look(ctx)
 	if err != nil {
 		done()

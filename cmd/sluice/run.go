@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-gitops/sluice/durable"
+	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/reconciler/local"
 )
@@ -21,13 +22,14 @@ import (
 // settings is what a local fleet follows, and whom it tells. It is kept in DIR/fleet.json, so
 // that the next run needs no flags.
 type settings struct {
-	Name      string        `json:"name"` // in every commit status, as sluice/NAME/POOL
-	Repo      string        `json:"repo"` // https, http on loopback, or a path
-	Branch    string        `json:"branch"`
-	Poll      time.Duration `json:"poll"`             // nanoseconds; how often Git is asked
-	GitHub    string        `json:"github,omitempty"` // OWNER/REPO that gets statuses and comments
-	GitHubURL string        `json:"githubURL,omitempty"`
-	BootTime  time.Duration `json:"bootTime"` // nanoseconds; how long a directory takes to reboot
+	Name      string          `json:"name"` // in every commit status, as sluice/NAME/POOL
+	Repo      string          `json:"repo"` // https, http on loopback, or a path
+	Branch    string          `json:"branch"`
+	Poll      time.Duration   `json:"poll"`             // nanoseconds; how often Git is asked
+	GitHub    string          `json:"github,omitempty"` // OWNER/REPO that gets statuses and comments
+	GitHubURL string          `json:"githubURL,omitempty"`
+	Profile   machine.Profile `json:"profile,omitempty"` // where nodes that are not OpenShift's read their kubelet's settings
+	BootTime  time.Duration   `json:"bootTime"`          // nanoseconds; how long a directory takes to reboot
 }
 
 func (s settings) validate() error {
@@ -81,6 +83,7 @@ func runCommand() *cobra.Command {
 	f.DurationVar(&set.Poll, "poll", 30*time.Second, "how often Git is asked")
 	f.StringVar(&set.GitHub, "github", "", "OWNER/REPO on GitHub that gets statuses and comments")
 	f.StringVar(&set.GitHubURL, "github-url", "", "the API of a GitHub Enterprise Server")
+	profileVar(c, &set.Profile)
 	f.DurationVar(&set.BootTime, "boot-time", time.Second, "how long a node takes to reboot")
 	f.BoolVar(&once, "once", false, "stop when every pool is at rest")
 	return c
@@ -101,6 +104,7 @@ func remember(c *cobra.Command, dir string, given settings) (settings, error) {
 		"name": func() { kept.Name = given.Name }, "repo": func() { kept.Repo = given.Repo },
 		"branch": func() { kept.Branch = given.Branch }, "poll": func() { kept.Poll = given.Poll },
 		"github": func() { kept.GitHub = given.GitHub }, "github-url": func() { kept.GitHubURL = given.GitHubURL },
+		"profile":   func() { kept.Profile = given.Profile },
 		"boot-time": func() { kept.BootTime = given.BootTime },
 	} {
 		if c.Flags().Changed(flag) {

@@ -19,7 +19,6 @@ import (
 	"github.com/sluice-gitops/sluice/reconciler/local"
 	"github.com/sluice-gitops/sluice/reconciler/loop"
 	"github.com/sluice-gitops/sluice/render"
-	"github.com/sluice-gitops/sluice/render/kustomize"
 	"github.com/sluice-gitops/sluice/source/forge/github"
 	"github.com/sluice-gitops/sluice/source/git"
 )
@@ -44,17 +43,28 @@ func newLocalFleet(dir string, set settings, log *slog.Logger) (*localFleet, err
 		return nil, err
 	}
 	f.loop = &loop.Loop{
-		Source: &git.Source{URL: set.Repo, Branch: set.Branch, Dir: filepath.Join(dir, "git"), Token: os.Getenv("SLUICE_GIT_TOKEN")},
+		Source: gitSource(set.Repo, set.Branch, filepath.Join(dir, "git")),
 		Fleet:  f.fleet,
 		Forge:  forge,
 		Store:  &local.Store{Dir: dir},
-		Build:  func(tree fs.FS) ([]render.Build, error) { return kustomize.Build(tree, nil) },
+		Render: render.Options{Profile: set.Profile},
+		Build:  func(tree fs.FS) ([]render.Build, error) { return builds.Build(tree, nil) },
 		Gate:   policy.Default(),
 		Poll:   set.Poll,
 		Now:    time.Now,
 		Log:    log,
 	}
 	return f, nil
+}
+
+// gitSource follows a branch. Forges take a token as the password of basic authentication, and do
+// not look at the name beside it.
+func gitSource(url, branch, dir string) *git.Source {
+	s := &git.Source{URL: url, Branch: branch, Dir: dir}
+	if token := strings.TrimSpace(os.Getenv("SLUICE_GIT_TOKEN")); token != "" {
+		s.Username, s.Password = "x-access-token", token
+	}
+	return s
 }
 
 // openForge is nil where nobody is to be told.
@@ -133,6 +143,11 @@ func (f *localFleet) boot(ctx context.Context, name string) error {
 		return err
 	}
 	defer disk.Close()
+	lock, err := disk.Lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	inbox, err := host.Open(f.dir)
 	if err != nil {
 		return err

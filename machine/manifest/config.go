@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"encoding/json"
 	"path"
 	"slices"
 	"strconv"
@@ -8,6 +9,8 @@ import (
 	"unicode"
 
 	"github.com/coreos/ignition/v2/config/v3_5/types"
+	"github.com/coreos/ignition/v2/config/validate"
+	"github.com/coreos/vcontext/report"
 
 	"github.com/sluice-gitops/sluice/machine"
 )
@@ -28,6 +31,8 @@ func Config(s Spec) (machine.Config, error) {
 		Extensions: slices.Clone(s.Extensions),
 		KernelType: s.KernelType,
 		FIPS:       s.FIPS,
+
+		ExtensionsImage: s.ExtensionsImage,
 	}
 	switch s.KernelType {
 	case "default":
@@ -45,10 +50,63 @@ func Config(s Spec) (machine.Config, error) {
 	rest := s.Ignition
 	c.Users, rest.Passwd.Users = users(s.Ignition.Passwd.Users)
 	c.FirstBoot = sections(&rest)
+	errs = append(errs, conflicts(s.Ignition)...)
+	if len(c.FirstBoot) > 0 {
+		errs = append(errs, checkRest(rest)...)
+	}
 	if len(errs) > 0 {
 		return machine.Config{}, errs
 	}
 	return c.Canonical(), nil
+}
+
+// conflicts are the paths that are given both by themselves and by a unit.
+func conflicts(c types.Config) (errs Errors) {
+	const dir = "/etc/systemd/system/"
+	units := map[string]string{}
+	for _, u := range c.Systemd.Units {
+		if u.Contents != nil && *u.Contents != "" {
+			units[dir+u.Name] = u.Name
+		}
+		for _, d := range u.Dropins {
+			if d.Contents != nil && *d.Contents != "" {
+				units[dir+u.Name+".d/"+d.Name] = u.Name
+			}
+		}
+	}
+	check := func(kind, path string) {
+		if unit, twice := units[path]; twice {
+			errs.add(inConfig+".storage."+kind+"["+path+"].path", "is written by the unit %s, too", unit)
+		}
+	}
+	for _, f := range c.Storage.Files {
+		check("files", f.Path)
+	}
+	for _, d := range c.Storage.Directories {
+		check("directories", d.Path)
+	}
+	for _, l := range c.Storage.Links {
+		check("links", l.Path)
+	}
+	return errs
+}
+
+// checkRest is Ignition's check of all but files and units. Parts that were right each by itself
+// may contradict each other once they are merged.
+func checkRest(rest types.Config) (errs Errors) {
+	rest.Storage.Files, rest.Systemd.Units = nil, nil
+	errs = fixDataURLs(&rest)
+	var tree any
+	for _, e := range validate.ValidateWithContext(rest, nil).Entries {
+		if e.Kind != report.Error {
+			continue
+		}
+		if tree == nil {
+			_ = json.Unmarshal(encoded(rest), &tree) // it only names list elements
+		}
+		errs = append(errs, Error{Field: fieldOf(tree, e.Context), Why: reason(e)})
+	}
+	return errs
 }
 
 func file(f types.File, errs *Errors) machine.File {
@@ -58,7 +116,7 @@ func file(f types.File, errs *Errors) machine.File {
 		errs.add(field+".path", "is not a clean absolute path of a file")
 	}
 	if f.Mode != nil && (*f.Mode < 0 || *f.Mode > 0o777) {
-		errs.add(field+".mode", "%#o is not between 0 and 0777: setuid, setgid and sticky bits are not kept", *f.Mode)
+		errs.add(field+".mode", "%s", tooLarge(*f.Mode))
 	} else if f.Mode != nil {
 		out.Mode = uint32(*f.Mode)
 	}
@@ -78,6 +136,9 @@ func file(f types.File, errs *Errors) machine.File {
 // owner is "" for root, so that every way to write root is one config.
 func owner(field string, id *int, name *string, errs *Errors) string {
 	switch {
+	case id != nil && name != nil && *name != "":
+		errs.add(field, "has both id and name: give one")
+		return ""
 	case id != nil && *id < 0:
 		errs.add(field+".id", "is negative")
 		return ""

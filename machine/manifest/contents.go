@@ -9,12 +9,12 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/coreos/ignition/v2/config/v3_5/types"
-	"github.com/vincent-petithory/dataurl"
 )
 
 // maxContents bounds one file after decompression, so that a few bytes cannot fill a node.
@@ -27,17 +27,16 @@ func decode(r types.Resource) (contents []byte, why string) {
 		return []byte{}, ""
 	}
 	if !strings.HasPrefix(*r.Source, "data:") {
-		scheme, _, found := strings.Cut(*r.Source, ":")
-		if !found || len(scheme) > 8 {
-			scheme = "this"
+		scheme, _, _ := strings.Cut(*r.Source, ":")
+		if !slices.Contains([]string{"http", "https", "s3", "gs", "arn", "tftp"}, scheme) {
+			scheme = "this" // it may be contents, and those may be secret
 		}
 		return nil, "source: only data: URLs are read, " + scheme + " is not one: put the contents into the manifest"
 	}
-	u, err := dataurl.DecodeString(*r.Source)
-	if err != nil {
+	contents, ok := dataURL(*r.Source)
+	if !ok {
 		return nil, "source: is not a valid data: URL"
 	}
-	contents = u.Data
 	if r.Compression != nil && *r.Compression == "gzip" {
 		if contents, why = gunzip(contents); why != "" {
 			return nil, why

@@ -11,26 +11,41 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Documents splits a YAML stream into its documents. Those that hold nothing but comments are
-// left out.
-func Documents(stream []byte) [][]byte {
-	var docs [][]byte
-	var doc []byte
-	end := func() {
-		if !blank(doc) {
-			docs = append(docs, doc)
+// Part is one document of a YAML stream.
+type Part struct {
+	Line int // of the stream, on which Body begins; the first is 1
+	Body []byte
+}
+
+// Split takes a YAML stream apart. Documents that hold nothing but comments are left out.
+func Split(stream []byte) []Part {
+	var parts []Part
+	now := Part{Line: 1}
+	end := func(next int) {
+		if !blank(now.Body) {
+			parts = append(parts, now)
 		}
-		doc = nil
+		now = Part{Line: next}
 	}
+	number := 0
 	for line := range bytes.Lines(stream) {
+		number++
 		rest, marker := bytes.CutPrefix(line, []byte("---"))
 		if marker && (len(rest) == 0 || bytes.ContainsAny(rest[:1], " \t\r\n")) {
-			end()
+			end(number)
 			line = rest // a document may begin on the line of its marker
 		}
-		doc = append(doc, line...)
+		now.Body = append(now.Body, line...)
 	}
-	end()
+	end(number)
+	return parts
+}
+
+// Documents is Split without the lines.
+func Documents(stream []byte) (docs [][]byte) {
+	for _, p := range Split(stream) {
+		docs = append(docs, p.Body)
+	}
 	return docs
 }
 
@@ -45,38 +60,69 @@ func blank(doc []byte) bool {
 }
 
 // FromYAML turns one YAML or JSON document into JSON. A key that stands twice is an error: which
-// of the two was meant cannot be known.
+// of the two was meant cannot be known. Errors begin with "line N: " where that is known, counted
+// from the document's own first line, and do not quote values.
 func FromYAML(doc []byte) ([]byte, error) {
 	if json.Valid(doc) {
 		return doc, nil
 	}
 	encoded, err := yaml.YAMLToJSONStrict(doc)
-	if err != nil {
-		text := strings.Join(strings.Fields(err.Error()), " ")
-		return nil, errors.New(strings.TrimPrefix(strings.TrimPrefix(text, "yaml: "), "unmarshal errors: "))
+	if err == nil {
+		return encoded, nil
 	}
-	return encoded, nil
+	why := tidy(err)
+	if bytes.Contains(doc, []byte("{{")) {
+		why += ". It looks like a template: render it first"
+	}
+	return nil, errors.New(why)
+}
+
+// tidy is what the YAML library says, in one line. Where it would quote a value, which may be
+// secret, it says what is wrong in words of ours.
+func tidy(err error) string {
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	for quoting, ours := range map[string]string{
+		"invalid map key":       "a key is no plain text: put quotes around what begins with {",
+		"unsupported map key":   "a key is no plain text: put quotes around it",
+		"unknown anchor":        "an alias names an anchor that is not there: put quotes around what begins with *",
+		"value contains itself": "an anchor holds itself",
+		"cannot decode":         "a value does not fit its tag",
+		"cannot unmarshal":      "a value does not fit its tag",
+		"unsupported value":     "holds a number that JSON does not know",
+	} {
+		if strings.Contains(text, quoting) {
+			return ours
+		}
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(text, "yaml: "), "unmarshal errors: ")
 }
 
 // Decode reads JSON into a struct, strictly: names are told apart by case, and every field that
 // the struct does not have is an Error.
 func Decode(encoded []byte, into any) Errors {
-	unknown, err := kjson.UnmarshalStrict(encoded, into)
-	var errs Errors
+	unknown, errs := DecodePruned(encoded, into)
+	return append(errs, unknown...)
+}
+
+// DecodePruned reads JSON into a struct as the API server does: fields that the struct does not
+// have are dropped. It names them, since their author meant something by them.
+func DecodePruned(encoded []byte, into any) (unknown, errs Errors) {
+	strict, err := kjson.UnmarshalStrict(encoded, into)
 	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
 		errs = append(errs, mismatch("", wrong))
 	} else if err != nil {
-		errs.add("", "%v", err)
+		errs.add("", "is not JSON that can be read")
 	}
-	for _, e := range unknown {
+	for _, e := range strict {
 		kind, field, _ := strings.Cut(e.Error(), ` field "`)
-		why := "is not a known field: check its spelling and its place"
+		field = strings.TrimSuffix(field, `"`)
 		if kind == "duplicate" {
-			why = "stands twice"
+			errs.add(field, "stands twice")
+		} else {
+			unknown.add(field, "is not a known field: check its spelling and its place")
 		}
-		errs.add(strings.TrimSuffix(field, `"`), "%s", why)
 	}
-	return errs
+	return unknown, errs
 }
 
 // mismatch names the types only: the value may be secret.

@@ -4,6 +4,7 @@ package manifest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,12 +25,19 @@ type Manifest struct {
 	Labels   map[string]string
 	Spec     Spec
 	Warnings Errors // what was read, but is probably not what its author meant
+
+	// Generated says that a controller wrote it. As in MCO main, its images are those of a
+	// release, and give way to what any other MachineConfig sets.
+	Generated bool
+
+	HasIgnition bool // it has an Ignition config, be it an empty one
 }
 
 // Spec is what a MachineConfig asks for, with its Ignition config translated to 3.5.
 type Spec struct {
 	Ignition        types.Config
 	OSImageURL      string
+	ExtensionsImage string // baseOSExtensionsContainerImage
 	KernelArguments []string
 	Extensions      []string
 	KernelType      string
@@ -73,9 +81,9 @@ func (es Errors) orNil() error {
 	return es
 }
 
-// Parse reads one MachineConfig, YAML or JSON. It is strict: a field that the type does not
-// have is an error, since a misspelt one would otherwise be left out in silence. Ignition 3.0 to
-// 3.5 are read. The error is an Errors.
+// Parse reads one MachineConfig, YAML or JSON, with Ignition 2.0 to 2.4 or 3.0 to 3.6. A field
+// that the type does not have is dropped, as the API server does, and named in the warnings. The
+// error is an Errors.
 func Parse(doc []byte) (Manifest, error) {
 	if n := len(Documents(doc)); n != 1 {
 		return Manifest{}, Errors{{Why: fmt.Sprintf("holds %d YAML documents, expected one", n)}}
@@ -85,26 +93,58 @@ func Parse(doc []byte) (Manifest, error) {
 		return Manifest{}, Errors{{Why: err.Error()}}
 	}
 	var mc mcfg.MachineConfig
-	errs := Decode(encoded, &mc)
+	unknown, errs := DecodePruned(encoded, &mc)
 	if mc.APIVersion != APIVersion || mc.Kind != Kind {
 		return Manifest{}, append(errs, Error{Why: fmt.Sprintf("is %s %s, expected %s %s", mc.APIVersion, mc.Kind, APIVersion, Kind)})
 	}
 	if mc.Name == "" && !errs.at("metadata.name") {
 		errs.add("metadata.name", "is missing")
 	}
-	if mc.Spec.BaseOSExtensionsContainerImage != "" {
-		errs.add("spec.baseOSExtensionsContainerImage", "is not rendered by this version: remove it")
-	}
 	m := Manifest{Name: mc.Name, Labels: mc.Labels, Spec: Spec{
 		OSImageURL:      mc.Spec.OSImageURL,
+		ExtensionsImage: mc.Spec.BaseOSExtensionsContainerImage,
 		KernelArguments: mc.Spec.KernelArguments,
 		Extensions:      mc.Spec.Extensions,
 		KernelType:      mc.Spec.KernelType,
 		FIPS:            mc.Spec.FIPS,
 	}}
+	m.Generated = mc.Annotations[GeneratedBy] != ""
 	ignition, warnings, bad := parseIgnition(mc.Spec.Config.Raw)
-	m.Spec.Ignition, m.Warnings = ignition, warnings
-	return m, append(errs, bad...).orNil()
+	m.Spec.Ignition, m.HasIgnition = ignition, mc.Spec.Config.Raw != nil
+	m.Warnings = append(misplaced(unknown), warnings...)
+	if errs = append(errs, bad...); len(errs) > 0 {
+		errs = append(errs, others(m.Spec, errs)...)
+	}
+	return m, errs.orNil()
+}
+
+// others are the mistakes that Config would find, without those in a field that has one already:
+// an author should hear everything at once.
+func others(s Spec, known Errors) (out Errors) {
+	var found Errors
+	_, err := Config(s)
+	errors.As(err, &found)
+	for _, e := range found {
+		if !known.at(e.Field) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// GeneratedBy is the annotation that MCO gives to what its controllers write.
+const GeneratedBy = "machineconfiguration.openshift.io/generated-by-controller-version"
+
+// misplaced tells where the sections of an Ignition config belong, which MCO drops in silence
+// where they stand in the spec itself.
+func misplaced(unknown Errors) Errors {
+	for i, e := range unknown {
+		switch e.Field {
+		case "spec.ignition", "spec.passwd", "spec.storage", "spec.systemd", "spec.networkd":
+			unknown[i].Why = "is not a field of a MachineConfig, so it is ignored: it belongs below " + inConfig
+		}
+	}
+	return unknown
 }
 
 // header is what tells one kind of document from another.
@@ -121,6 +161,7 @@ type header struct {
 // spec is MachineConfigSpec without the fields that are empty, which its own type always writes.
 type spec struct {
 	Config          json.RawMessage `json:"config"`
+	ExtensionsImage string          `json:"baseOSExtensionsContainerImage,omitempty"`
 	OSImageURL      string          `json:"osImageURL,omitempty"`
 	KernelArguments []string        `json:"kernelArguments,omitempty"`
 	Extensions      []string        `json:"extensions,omitempty"`

@@ -89,7 +89,7 @@ func TestConfigRefusesWhatItCannotKeep(t *testing.T) {
 		{"a data URL that is damaged", file(`{path: /a, contents: {source: 'data:;base64,hunter2!'}}`), "spec.config.storage.files[0].contents.source: is not a valid data: URL"},
 		{"a path with a line break", file(`{path: "/a\nb"}`), "is not a clean absolute path"},
 		{"a negative owner", file(`{path: /a, user: {id: -1}}`), "spec.config.storage.files[/a].user.id: is negative"},
-		{"a mode that is a string", file(`{path: /a, mode: "0644"}`), "mode: is of type string, expected a number"},
+		{"a mode that is a string", file(`{path: /a, mode: "0644"}`), "mode: is a string: write the number 0644 (decimal 420)"},
 		{"a drop-in that climbs", "  config: {ignition: {version: 3.5.0}, systemd: {units: [{name: a.service, dropins: [{name: ../b.conf}]}]}}\n",
 			"spec.config.systemd.units[a.service].dropins[../b.conf].name: is not the name of a unit file"},
 	} {
@@ -124,7 +124,7 @@ func TestParseWantsExactlyOneMachineConfig(t *testing.T) {
 
 func TestParseWarnsOfKeysThatIgnitionIgnores(t *testing.T) {
 	m, err := Parse([]byte(head + "spec:\n  config: {ignition: {version: 3.5.0}, storage: {file: []}}\n"))
-	if err != nil || len(m.Warnings) != 1 || !strings.HasPrefix(m.Warnings[0].Error(), "spec.config.storage: unused key file") {
+	if err != nil || len(m.Warnings) != 1 || !strings.HasPrefix(m.Warnings[0].Error(), "spec.config.storage.file: is not a key") {
 		t.Errorf("warnings %v, error %v, want one warning of the key file", m.Warnings, err)
 	}
 }

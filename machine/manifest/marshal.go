@@ -30,6 +30,7 @@ func JSON(name string, labels map[string]string, c machine.Config) ([]byte, erro
 	h := header{APIVersion: APIVersion, Kind: Kind, Spec: spec{
 		Config:          ignition,
 		OSImageURL:      c.OSImage,
+		ExtensionsImage: c.ExtensionsImage,
 		KernelArguments: c.KernelArgs,
 		Extensions:      c.Extensions,
 		KernelType:      c.KernelType,

@@ -3,6 +3,7 @@ package manifest
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 
 	"github.com/coreos/ignition/v2/config/v3_5/types"
 
@@ -38,6 +39,9 @@ func firstBoot(c *types.Config) []part {
 func sections(c *types.Config) []machine.Section {
 	var out []machine.Section
 	for _, p := range firstBoot(c) {
+		if reflect.ValueOf(p.at).Elem().IsZero() {
+			continue // as most are: it saves the writing
+		}
 		if body := canonical(p.at); body != nil {
 			out = append(out, machine.Section{Name: p.name, Body: body})
 		}

@@ -20,6 +20,7 @@ var (
 	}
 	a, b     = policy("a"), policy("b") // between them: a reload of crio.service
 	r        = machine.Config{Files: a.Files, KernelArgs: []string{"x=1"}}
+	free     = machine.Config{Files: append([]machine.File{{Path: "/etc/nmstate/openshift/x", Mode: 0o644}}, a.Files...)}
 	blocked  = machine.Config{FirstBoot: []machine.Section{{Name: "storage.disks", Body: []byte(`[1]`)}}}
 	unknown  = machine.Config{Files: []machine.File{{Path: "/f", User: "nobody-here"}}}
 	password = machine.Config{Users: []machine.User{{Name: "core", PasswordHash: "x"}}}
@@ -141,7 +142,8 @@ func TestDecide(t *testing.T) {
 
 		{"half way, a newer order", order(7, r, impact.Reboot), going(b, agent.Writing), agent.Write, nodeops.Working, r, ""},
 		{"half way, a newer order above the ceiling", order(7, r, impact.Reload), going(b, agent.Writing), agent.Undo, nodeops.Working, a, "reboot"},
-		{"half way, a newer order that costs nothing from the old config but something from the half-written one", order(7, policy("a"), impact.Nothing), change(going(b, agent.Writing), func(l *agent.Local) { l.Journal.Current = "" }), agent.Undo, nodeops.Working, machine.Config{}, "reload"},
+		{"half way, a newer order that is free from the old config, but not from the half-written one", order(7, free, impact.Nothing), going(b, agent.Writing), agent.Undo, nodeops.Working, a, "policy.json asks for reload"},
+		{"the same from rest", order(7, free, impact.Nothing), at(a), agent.Write, nodeops.Working, free, ""},
 		{"half way, an order back, with no ceiling to speak of", until(order(7, a, impact.Nothing), now.Add(-time.Hour)), going(b, agent.Writing), agent.Undo, nodeops.Working, a, ""},
 		{"failed, an order back", order(7, a, impact.Nothing), change(undoing, func(l *agent.Local) { l.Journal.Stuck = "disk broken" }), agent.Undo, nodeops.Failed, a, ""},
 
@@ -157,7 +159,7 @@ func TestDecide(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			known := map[machine.Digest]machine.Config{
 				a.Digest(): a, b.Digest(): b, r.Digest(): r, blocked.Digest(): blocked,
-				unknown.Digest(): unknown, password.Digest(): password, machine.Config{}.Digest(): {},
+				unknown.Digest(): unknown, free.Digest(): free, password.Digest(): password, machine.Config{}.Digest(): {},
 			}
 			if row.have.Unfit == "" {
 				row.have.Configs[row.want.Config] = known[row.want.Config]

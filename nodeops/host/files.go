@@ -101,7 +101,9 @@ func (f *Files) entry(dir *os.Root, base string, info fs.FileInfo) (agent.Entry,
 		e.Target = fmt.Sprintf("(%d bytes: larger than %d)", info.Size(), MaxFile)
 	case mode.IsRegular():
 		e.Kind = agent.Regular
-		e.Data, err = read(dir, base, info)
+		if e.Data, err = read(dir, base, info); errors.Is(err, fs.ErrPermission) {
+			e.Kind, e.Target, err = agent.Other, "(not readable for us)", nil
+		}
 	default:
 		e.Target = "(" + mode.Type().String() + ")"
 	}

@@ -115,6 +115,21 @@ func TestPutOwners(t *testing.T) {
 	}
 }
 
+func TestUnreadableFileOfAnOrdinaryUser(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root: every file can be read")
+	}
+	dir := t.TempDir()
+	f := open(t, dir)
+	if err := f.Put(agent.Tree{"/secret": hosttest.Text(0, "x")}); err == nil {
+		t.Error("a file was put that cannot be looked at again")
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "closed"), nil, 0))
+	if e, err := f.Look("/closed"); err != nil || e.Kind != agent.Other {
+		t.Errorf("closed is %v, %v", e.Kind, err)
+	}
+}
+
 // A disk that fills up while the second of two files is written must show neither.
 func TestPutChangesNothingOnAFullDisk(t *testing.T) {
 	dir := t.TempDir()

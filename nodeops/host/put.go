@@ -135,6 +135,9 @@ func (f *Files) stage(p string, want, have agent.Entry) error {
 }
 
 func (f *Files) stageFile(dir *os.Root, p string, want agent.Entry) error {
+	if !f.owners && want.Mode&0o400 == 0 {
+		return fmt.Errorf("mode %04o: an ordinary user cannot keep a file that it may not read; run as root", want.Mode)
+	}
 	if err := f.trace("create", p); err != nil {
 		return err
 	}

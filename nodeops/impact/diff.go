@@ -152,6 +152,9 @@ func (p *plan) system(old, new machine.Config) {
 	if !slices.Equal(old.Extensions, new.Extensions) {
 		p.add(Reboot, "extensions")
 	}
+	if old.ExtensionsImage != new.ExtensionsImage {
+		p.add(Reboot, "baseOSExtensionsContainerImage")
+	}
 }
 
 func kernel(kind string) string { return cmp.Or(kind, "default") }

@@ -117,6 +117,7 @@ func TestDiff(t *testing.T) {
 		{"another image", machine.Config{OSImage: "q/a@1"}, machine.Config{OSImage: "q/a@2"}, "reboot < osImageURL"},
 		{"another kernel", bare, machine.Config{KernelType: "realtime"}, "reboot < kernelType"},
 		{"the default kernel by its name", bare, machine.Config{KernelType: "default"}, ""},
+		{"another image to install extensions from", machine.Config{ExtensionsImage: "q/x@1"}, machine.Config{ExtensionsImage: "q/x@2"}, "reboot < baseOSExtensionsContainerImage"},
 		{"an extension", bare, machine.Config{Extensions: []string{"usbguard"}}, "reboot < extensions"},
 		{"fips", bare, machine.Config{FIPS: true}, "impossible < fips"},
 		{"a disk", bare, section("storage.disks", `[{"device":"/dev/sdb"}]`), "impossible < storage.disks"},

@@ -17,6 +17,8 @@ func Without(old, new machine.Config, cause string) machine.Config {
 		new.OSImage = old.OSImage
 	case "extensions":
 		new.Extensions = old.Extensions
+	case "baseOSExtensionsContainerImage":
+		new.ExtensionsImage = old.ExtensionsImage
 	case "kernelType":
 		new.KernelType = old.KernelType
 	case "fips":

@@ -2,9 +2,7 @@
 package loop
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -83,6 +81,7 @@ type Loop struct {
 	Forge  Forge // nil: nobody is told
 	Store  Store
 	Build  func(fs.FS) ([]render.Build, error)
+	Render render.Options
 	Gate   policy.Gate
 	Poll   time.Duration // how often the remote is asked; zero asks at every tick
 	Now    func() time.Time
@@ -109,7 +108,7 @@ func (l *Loop) Tick(ctx context.Context) (moving bool, err error) {
 			return false, fmt.Errorf("keep config of pool %q: %w", p.Name, err)
 		}
 	}
-	if !same(state, next) {
+	if !reflect.DeepEqual(state, next) {
 		if err := l.Store.Save(ctx, next); err != nil { // remember first: a crash here costs a retry, not a surprise
 			return false, fmt.Errorf("save state: %w", err)
 		}
@@ -118,16 +117,6 @@ func (l *Loop) Tick(ctx context.Context) (moving bool, err error) {
 		moving = moving || p.Phase == reconciler.Progressing
 	}
 	return moving || len(effects) > 0, l.perform(ctx, next, effects)
-}
-
-// same says that two states are stored alike: what is empty and what was never there are one.
-func same(a, b reconciler.State) bool {
-	if reflect.DeepEqual(a, b) {
-		return true
-	}
-	was, err1 := json.Marshal(a)
-	is, err2 := json.Marshal(b)
-	return err1 == nil && err2 == nil && bytes.Equal(was, is)
 }
 
 // perform does the effects. What fails is seen again at the next tick; a forge that does not

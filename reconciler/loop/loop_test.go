@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -175,6 +175,9 @@ func TestGitThatNeverAnsweredOrdersNothing(t *testing.T) {
 	w.source.Push(reboots("a"))
 	w.source.Fail(errDown)
 	w.run(5)
+	if w.store.saves != 0 {
+		t.Errorf("%d saves of nothing", w.store.saves)
+	}
 	if w.fleet.writes != 0 || w.forge.Writes() != 0 {
 		t.Errorf("%d writes to nodes and %d to the forge of a repository that was never seen", w.fleet.writes, w.forge.Writes())
 	}
@@ -220,190 +223,51 @@ func TestBrokenFromTheFirstSpeaksOfTheCommit(t *testing.T) {
 	w.holdSaid(good, "worker", source.Success, "3 of 3")
 }
 
-// refusal is an error as forges give it.
-type refusal struct {
-	final bool
-	until time.Time
-}
-
-func (r refusal) Error() string      { return "refused" }
-func (r refusal) Final() bool        { return r.final }
-func (r refusal) RetryAt() time.Time { return r.until }
-
-func TestWhatCanNeverBeSaidIsSaidOnce(t *testing.T) {
-	w := newWorld(t)
-	first := w.source.Push(reboots("a"))
-	tried := map[source.Status]int{}
-	w.forge.post = func(s source.Status) error {
-		tried[s]++
-		if s.Commit == first {
-			return fmt.Errorf("post: %w", refusal{final: true})
-		}
-		return nil
-	}
-	w.settle()
-	w.run(20)
-	second := w.source.Push(reboots("b"))
-	w.settle()
-	if len(tried) < 2 {
-		t.Fatalf("only %v were tried", tried)
-	}
-	for s, n := range tried {
-		if n > 1 {
-			t.Errorf("%+v was tried %d times", s, n)
-		}
-	}
-	w.holdSaid(second, "worker", source.Success, "3 of 3")
-}
-
-func TestForgeIsGivenTheRestItAsksFor(t *testing.T) {
-	w := newWorld(t)
-	until := w.now.Add(20 * time.Minute)
-	w.forge.post = func(source.Status) error {
-		if w.now.Before(until) {
-			return fmt.Errorf("post: %w", refusal{until: until})
-		}
-		return nil
-	}
-	commit := w.source.Push(reboots("a"))
-	w.run(60)
-	w.pass(until.Sub(w.now), 5*time.Second)
-	if n := w.forge.calls["post"]; n != 1 {
-		t.Errorf("%d posts before the time that the forge asked for, want the first alone", n)
-	}
-	w.settle()
-	w.holdSaid(commit, "worker", source.Success, "3 of 3")
-}
-
-func TestForgeAwayAtTheStartIsNotAskedAtEveryTick(t *testing.T) {
-	w := newWorld(t)
-	w.source.Push(reboots("a"))
-	w.forge.Fail(errDown)
-	w.run(150)
-	if n := w.forge.asked(); n > 8 {
-		t.Errorf("it was asked %d times in 150 s", n)
-	}
-}
-
 func TestNothingChangedCostsNothing(t *testing.T) {
-	w := newWorld(t)
-	w.loop.Poll = 30 * time.Second
-	w.source.Push(reboots("a"))
-	w.settle()
-	w.run(30)
-	w.forge.asked()
-	saves, looks, writes := w.store.saves, w.source.Looks(), w.fleet.writes
-	for range 150 {
-		moving, err := w.tick()
-		if moving || err != nil {
-			t.Fatalf("moving %t, %v", moving, err)
-		}
+	for name, bring := range map[string]func(w *world){
+		"at rest":           func(w *world) { w.source.Push(reboots("a")) },
+		"a broken head":     func(w *world) { w.source.Push(reboots("a")); w.settle(); w.source.Push(broken) },
+		"broken from first": func(w *world) { w.source.Push(broken) },
+		"an empty remote":   func(*world) {},
+		"nobody to tell":    func(w *world) { w.source.Push(reboots("a")); w.loop.Forge = nil },
+		"an open proposal":  func(w *world) { w.open(7, w.source.Push(reboots("a")), "b") },
+		"a foreign cordon": func(w *world) {
+			w.source.Push(reboots("a"))
+			w.settle()
+			if err := os.WriteFile(filepath.Join(w.dir, "nodes", "w1", "cordon.json"), []byte(`{"by": "ada"}`), 0o644); err != nil {
+				w.t.Fatal(err)
+			}
+			w.source.Push(reboots("b"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.loop.Poll = 30 * time.Second
+			bring(w)
+			w.run(30)
+			w.pass(3*time.Minute, 10*time.Second) // a preview of what moved meanwhile is made anew
+			w.forge.asked()
+			saves, looks, writes := w.store.saves, w.source.Looks(), w.fleet.writes
+			for range 90 {
+				moving, err := w.tick()
+				if moving || err != nil {
+					t.Fatalf("moving %t, %v", moving, err)
+				}
+			}
+			if n := w.store.saves - saves; n != 0 {
+				t.Errorf("%d saves", n)
+			}
+			if n := w.forge.asked(); n != 0 {
+				t.Errorf("%d requests to the forge", n)
+			}
+			if n := w.fleet.writes - writes; n != 0 {
+				t.Errorf("%d writes to nodes", n)
+			}
+			if n := w.source.Looks() - looks; n != 3 {
+				t.Errorf("%d looks at Git in 90 s with a poll of 30 s, want 3", n)
+			}
+		})
 	}
-	if n := w.store.saves - saves; n != 0 {
-		t.Errorf("%d saves", n)
-	}
-	if n := w.forge.asked(); n != 0 {
-		t.Errorf("%d requests to the forge", n)
-	}
-	if n := w.fleet.writes - writes; n != 0 {
-		t.Errorf("%d writes to nodes", n)
-	}
-	if n := w.source.Looks() - looks; n != 5 {
-		t.Errorf("%d looks at Git in 150 s with a poll of 30 s, want 5", n)
-	}
-}
-
-// open opens a pull request that asks for a reboot.
-func (w *world) open(number int, onto, word string) string {
-	head := w.source.Pull(number, onto, reboots(word))
-	w.forge.Open(source.Proposal{Number: number, Title: "more", Head: head})
-	return head
-}
-
-func (w *world) comment(number int) string {
-	w.t.Helper()
-	body, ok := w.forge.CommentOn(number)
-	if !ok {
-		w.t.Fatalf("there is no comment on %d", number)
-	}
-	return body
-}
-
-func TestCommentFollowsHeadBaseAndFleet(t *testing.T) {
-	w := newWorld(t)
-	base := w.source.Push(reboots("a"))
-	w.settle()
-	w.open(7, base, "b")
-	w.settle()
-	first := w.comment(7)
-	if !strings.Contains(first, "kernelArguments") || !strings.Contains(first, "3 nodes reboot") {
-		t.Errorf("the comment does not say what reboots:\n%s", first)
-	}
-	w.run(100)
-	w.restart()
-	w.run(100)
-	if n := w.forge.calls["comment"]; n != 1 {
-		t.Errorf("%d comments for one thing to say", n)
-	}
-
-	w.open(7, base, "c")
-	w.settle()
-	second := w.comment(7)
-	if second == first || w.forge.calls["comment"] != 2 {
-		t.Errorf("another head: %d comments, the same text: %t", w.forge.calls["comment"], second == first)
-	}
-
-	base = w.source.Push(reboots("z"))
-	w.settle()
-	w.run(120)
-	third := w.comment(7)
-	if third == second {
-		t.Error("another base: the comment is as it was")
-	}
-
-	w.enlist("w4")
-	w.settle()
-	w.run(120)
-	if fourth := w.comment(7); fourth == third || !strings.Contains(fourth, "4 nodes") {
-		t.Errorf("another node: the comment says\n%s", fourth)
-	}
-	calls := w.forge.calls["comment"]
-	w.pass(20*time.Minute, 10*time.Second) // the list of pull requests is asked for again meanwhile
-	if n := w.forge.calls["comment"] - calls; n != 0 {
-		t.Errorf("%d comments about nothing new", n)
-	}
-	if calls > 12 {
-		t.Errorf("%d comments in all", calls)
-	}
-}
-
-func TestCommentOfAMergedPullRequestStaysAndSaysWhereTheStoryGoesOn(t *testing.T) {
-	w := newWorld(t)
-	base := w.source.Push(reboots("a"))
-	w.settle()
-	head := w.open(7, base, "b")
-	w.settle()
-	before, calls := w.comment(7), w.forge.calls["comment"]
-	w.source.Merge(head)
-	w.forge.Close(7)
-	w.settle()
-	w.pass(20*time.Minute, 10*time.Second)
-	w.holdAt(head)
-	if got := w.comment(7); !strings.HasPrefix(got, before) || !strings.Contains(got, "Merged: ") || w.forge.calls["comment"] != calls+1 {
-		t.Errorf("after the merge: %d more comments, now\n%s", w.forge.calls["comment"]-calls, got)
-	}
-}
-
-func TestProposalThatDoesNotRenderHearsWhy(t *testing.T) {
-	w := newWorld(t)
-	base := w.source.Push(reboots("a"))
-	w.settle()
-	w.forge.Open(source.Proposal{Number: 7, Head: w.source.Pull(7, base, broken)})
-	w.settle()
-	if body := w.comment(7); !strings.Contains(body, "pool.yaml") || !strings.Contains(body, "is broken") {
-		t.Errorf("the comment names neither file nor reason:\n%s", body)
-	}
-	w.holdAt(base)
 }
 
 // TestDeposedControllerDoesNothing lets a second controller save between the look and the save of
@@ -486,8 +350,8 @@ func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.loop.Poll, w.loop.Now = 30*time.Second, time.Now
-		ticks := 0
-		w.fleet.looked = func() { ticks++ }
+		var ticks atomic.Int64
+		w.fleet.looked = func() { ticks.Add(1) }
 		ctx, stop := context.WithCancel(t.Context())
 		wake, ended := make(chan struct{}), make(chan error)
 		first := w.source.Push(reboots("a"))
@@ -499,19 +363,20 @@ func TestRun(t *testing.T) {
 		}
 		w.holdAt(first)
 		looks := w.source.Looks()
-		ticks = 0
+		ticks.Store(0)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if n := w.source.Looks() - looks; n < 119 || n > 121 || ticks > 121 {
-			t.Errorf("in an hour at rest: %d looks at Git and %d ticks, want 120 of each", n, ticks)
+		if n := w.source.Looks() - looks; n < 119 || n > 121 || ticks.Load() > 121 {
+			t.Errorf("in an hour at rest: %d looks at Git and %d ticks, want 120 of each", n, ticks.Load())
 		}
 		time.Sleep(time.Second) // apart from the tick of the poll
 		synctest.Wait()
-		looks, ticks = w.source.Looks(), 0
+		looks = w.source.Looks()
+		ticks.Store(0)
 		wake <- struct{}{}
 		synctest.Wait()
-		if ticks != 1 || w.source.Looks() != looks {
-			t.Errorf("woken: %d ticks and %d looks at Git, want one and none", ticks, w.source.Looks()-looks)
+		if ticks.Load() != 1 || w.source.Looks() != looks {
+			t.Errorf("woken: %d ticks and %d looks at Git, want one and none", ticks.Load(), w.source.Looks()-looks)
 		}
 		stop()
 		if err := <-ended; err != nil {

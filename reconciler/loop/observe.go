@@ -143,7 +143,7 @@ func (l *Loop) build(ctx context.Context, commit string) (r rendering, err error
 	}
 	builds, err := l.Build(tree)
 	if err == nil {
-		r.result, err = render.Pools(builds)
+		r.result, err = l.Render.Pools(builds)
 	}
 	var one render.Error
 	switch {

@@ -106,7 +106,7 @@ func pieces(c machine.Config) map[string]piece {
 	}
 	for name, text := range map[string]string{
 		"kernelArguments": strings.Join(c.KernelArgs, "\n"), "osImageURL": c.OSImage, "kernelType": c.KernelType,
-		"extensions": strings.Join(c.Extensions, "\n"),
+		"extensions": strings.Join(c.Extensions, "\n"), "baseOSExtensionsContainerImage": c.ExtensionsImage,
 	} {
 		if text != "" {
 			out[name] = piece{[]byte(text), false}

@@ -3,6 +3,7 @@
 package preview
 
 import (
+	"reflect"
 	"slices"
 	"time"
 
@@ -228,13 +229,13 @@ func (w *world) run(pools []Pool) {
 	first := true
 	for range steps {
 		next, effects := reconciler.Step(w.state, w.seen)
+		moved := !reflect.DeepEqual(w.state.Pools, next.Pools) // a pool may wait for what another has come to
 		w.state = next
 		if first {
 			w.hold(pools)
 			first = false
 		}
 		wave := map[string][]string{}
-		moved := false
 		for _, e := range effects {
 			moved = w.do(e, wave) || moved
 		}
@@ -248,10 +249,11 @@ func (w *world) run(pools []Pool) {
 		}
 		w.seen.Now = w.seen.Now.Add(time.Second)
 		if !moved && !w.leap() {
-			break
+			w.remain(pools, false)
+			return
 		}
 	}
-	w.remain(pools)
+	w.remain(pools, true)
 }
 
 // hold notes what the gate says at the moment of the merge. That a wave waits for the one before
@@ -292,6 +294,9 @@ func (w *world) do(e reconciler.Effect, wave map[string][]string) bool {
 			w.take(n.Name, wave)
 		}
 		n.Order = e.Order
+		if !n.Ready {
+			return true // nobody is there to answer
+		}
 		n.Report = nodeops.Report{Generation: e.Order.Generation, Config: e.Order.Config, Phase: nodeops.Done}
 	case reconciler.Post:
 		w.state = w.state.Heard(e.Status)
@@ -315,17 +320,17 @@ func (w *world) node(name string) *reconciler.Node {
 	return &w.seen.Nodes[w.index[name]] // Step speaks of nodes that it was shown
 }
 
-// leap moves the clock to the next opening of a window, when that is what pools wait for.
+// leap moves the clock to the next moment that a waiting pool waits for: a window opens, or a soak
+// is over.
 func (w *world) leap() bool {
 	var next time.Time
 	for _, p := range w.seen.Head.Pools {
 		st := w.state.Pools[p.Name]
-		if st.Phase != reconciler.Waiting {
-			continue
-		}
-		for _, rollout := range []policy.Rollout{p.Policy, st.Rules.Rollout} {
-			if open := rollout.State(w.seen.Now).Next; open.After(w.seen.Now) && (next.IsZero() || open.Before(next)) {
-				next = open
+		for _, f := range st.Waiting {
+			for _, r := range []policy.Rollout{p.Policy, st.Rules.Rollout} {
+				if at := w.until(f.Check, r, st); !at.Before(w.seen.Now) && (next.IsZero() || at.Before(next)) {
+					next = at
+				}
 			}
 		}
 	}
@@ -336,9 +341,31 @@ func (w *world) leap() bool {
 	return true
 }
 
+// until is when what a check waits for will have come; in the past where that is no moment.
+func (w *world) until(check string, r policy.Rollout, st reconciler.Pool) time.Time {
+	switch {
+	case check == "window":
+		return r.State(w.seen.Now).Next
+	case check == "soak":
+		return over(st.LastAt, r.Soak)
+	case check == "canary" && r.Canary != nil:
+		return over(st.CanaryAt, r.Canary.Soak)
+	}
+	return time.Time{}
+}
+
+// over is when a soak that began then is over; zero where there is none.
+func over(since time.Time, soak string) time.Time {
+	d, err := time.ParseDuration(soak)
+	if err != nil || since.IsZero() {
+		return time.Time{}
+	}
+	return since.Add(d)
+}
+
 // remain puts the nodes that no wave has reached where they belong: behind the last wave when only
 // the bound on steps ended the run, else among those that are left.
-func (w *world) remain(pools []Pool) {
+func (w *world) remain(pools []Pool, bounded bool) {
 	for i := range pools {
 		p := &pools[i]
 		var left []string
@@ -348,7 +375,7 @@ func (w *world) remain(pools []Pool) {
 			}
 		}
 		st := w.state.Pools[p.Name]
-		if st.Phase != reconciler.Progressing {
+		if !bounded || st.Phase != reconciler.Progressing {
 			p.Left = left
 			continue
 		}

@@ -2,7 +2,9 @@ package sim
 
 import (
 	"strings"
+	"time"
 
+	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/nodeops"
 	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/policy"
@@ -27,7 +29,7 @@ func (w *World) judge(seen reconciler.Observed, effects []reconciler.Effect) {
 		}
 		pool[n.Name] = p
 		size[p.Name]++
-		if offWork(n) {
+		if w.offWork(n) {
 			away[n.Name] = true
 			gone[p.Name]++
 		}
@@ -55,11 +57,43 @@ func (w *World) judge(seen reconciler.Observed, effects []reconciler.Effect) {
 		if away[name] {
 			continue
 		}
+		if b, ok := w.State.Pools[p.Name].Begun[name]; !ok || b.At.Equal(seen.Now) { // else it has had its turn
+			w.judgeOrder(p, n, away)
+		}
 		away[name], n.sound = true, true
 		gone[p.Name]++
 		if limit, err := policy.Limit(p.Strategy.MaxUnavailable, size[p.Name]); err != nil || gone[p.Name] > limit {
 			w.violate("%s was started as number %d of at most %d unavailable in pool %s", name, gone[p.Name], limit, p.Name)
 		}
+	}
+}
+
+// judgeOrder holds a node that is begun against the order that the policy asks for.
+func (w *World) judgeOrder(p render.Pool, n *node, away map[string]bool) {
+	zone, o := n.Labels["topology.kubernetes.io/zone"], p.Policy.Order
+	target := w.State.Pools[p.Name].Target
+	sameZone, earlier := 0, ""
+	for _, other := range w.nodes {
+		if q, ok := w.poolOf(other); !ok || q.Name != p.Name {
+			continue
+		}
+		z := other.Labels["topology.kubernetes.io/zone"]
+		if z == zone && away[other.Name] {
+			sameZone++
+		}
+		if z < zone && other.Report.Config != target {
+			earlier = other.Name
+		}
+	}
+	canary := p.Policy.Canary != nil && p.Policy.Canary.Labels["topology.kubernetes.io/zone"] == zone
+	if o != nil && o.Zones == "barrier" && earlier != "" && !canary {
+		w.violate("%s was begun in zone %s before %s was done", n.Name, zone, earlier)
+	}
+	if o != nil && o.MaxUnavailablePerZone > 0 && sameZone >= o.MaxUnavailablePerZone {
+		w.violate("%s was begun as number %d of zone %s", n.Name, sameZone+1, zone)
+	}
+	if p.Policy.Soak != "" && w.Now.Sub(w.State.Pools[p.Name].LastAt) < time.Minute {
+		w.violate("%s was begun while the last node soaks", n.Name)
 	}
 }
 
@@ -83,8 +117,15 @@ func starts(e reconciler.Effect, w *World) (string, bool) {
 	return "", false
 }
 
-func offWork(n *node) bool {
-	return !n.Ready || n.dead || n.Cordon != reconciler.Uncordoned || n.Order.Generation != n.Report.Generation || !n.Report.Phase.Whole()
+// offWork is the truth, which the controller can only infer: a node that is told to stay as it is
+// goes on working, unless it is changing for an order that came before.
+func (w *World) offWork(n *node) bool {
+	changes := func(to machine.Digest) bool {
+		return impact.Diff(w.configs[n.Report.Config], w.configs[to], nil) != nil
+	}
+	heard := n.Order.Generation == n.Report.Generation
+	return !n.Ready || n.dead || n.Cordon != reconciler.Uncordoned || n.Report.Phase == nodeops.Failed ||
+		n.work > 0 && changes(n.taken.Config) || !heard && changes(n.Order.Config)
 }
 
 func (w *World) poolOf(n *node) (render.Pool, bool) {
@@ -116,7 +157,8 @@ func (w *World) check() {
 	for generation, lost := range w.ill {
 		for _, p := range w.head.Pools {
 			limit, err := policy.Limit(p.Strategy.MaxUnavailable, len(w.nodes))
-			if st := w.State.Pools[p.Name]; err == nil && st.Generation == generation && len(lost) > limit {
+			most := limit + p.Policy.Stops(len(w.nodes)) - 1 // those that were under way at the last straw
+			if st := w.State.Pools[p.Name]; err == nil && st.Generation == generation && len(lost) > most {
 				w.violate("attempt %d of pool %s went on after it had cost %d nodes", generation, p.Name, len(lost))
 				delete(w.ill, generation)
 			}

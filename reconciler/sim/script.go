@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"sort"
@@ -20,6 +21,7 @@ import (
 //
 //	pool worker nodes=4 max=2 zones=a,a,b,b   a pool, and its nodes worker-1 to worker-4
 //	window worker "0 2 * * *" 4h [ZONE]       a window of the next push; "none" takes them away
+//	policy worker {"soak": "5m"}              the RolloutPolicy of the next push, as JSON
 //	max worker 50%                            maxUnavailable of the next push
 //	push c1 worker=reload:1 edge=reboot:x     a commit; what a pool does not name stays as it is
 //	revert c3 c1                              a commit with the content that c1 had
@@ -52,7 +54,7 @@ func (s *Script) Do(line string) (string, error) {
 		return "", nil
 	}
 	verbs := map[string]func([]string) error{
-		"pool": s.pool, "window": s.window, "max": s.limit, "push": s.push, "same": s.push, "revert": s.revert, "broken": s.broken,
+		"pool": s.pool, "window": s.window, "max": s.limit, "policy": s.policy, "push": s.push, "same": s.push, "revert": s.revert, "broken": s.broken,
 		"pause": s.pause, "resume": s.pause, "poison": s.poison, "node": s.machine,
 		"cordon": s.cordon, "uncordon": s.cordon, "label": s.label, "clock": s.clock, "tick": s.tick,
 		"show": s.show, "forge": s.forge,
@@ -73,7 +75,7 @@ func (s *Script) Do(line string) (string, error) {
 }
 
 var least = map[string]int{
-	"pool": 2, "window": 3, "max": 3, "push": 2, "same": 2, "revert": 3, "broken": 3, "pause": 3, "resume": 3, "poison": 3,
+	"pool": 2, "window": 3, "max": 3, "policy": 3, "push": 2, "same": 2, "revert": 3, "broken": 3, "pause": 3, "resume": 3, "poison": 3,
 	"node": 3, "cordon": 2, "uncordon": 2, "label": 3, "clock": 2,
 }
 
@@ -124,6 +126,19 @@ func (s *Script) window(words []string) error {
 			w.TimeZone = rest[1]
 		}
 		p.Policy.Windows = []policy.Window{w}
+	}
+	s.pools[words[1]] = p
+	return nil
+}
+
+func (s *Script) policy(words []string) error {
+	p := s.pools[words[1]]
+	p.Policy = policy.Rollout{}
+	if err := json.Unmarshal([]byte(strings.Join(words[2:], " ")), &p.Policy); err != nil {
+		return err
+	}
+	if wrong := p.Policy.Problems(); len(wrong) > 0 {
+		return fmt.Errorf("%s: %s", wrong[0].Field, wrong[0].Why)
 	}
 	s.pools[words[1]] = p
 	return nil

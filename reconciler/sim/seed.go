@@ -94,11 +94,43 @@ func newFleet(w *World, opt Options) *fleet {
 			Strategy: render.Strategy{MaxUnavailable: pick(w, "", "1", "2", "34%")},
 		})
 	}
-	if w.chance(.3) {
-		f.pools[0].Policy = policy.Rollout{Windows: []policy.Window{{Schedule: "0 * * * *", Duration: "40m"}}}
+	for i := range f.pools {
+		f.pools[i].Policy = rules(w)
+	}
+	if w.rng.IntN(6) == 0 {
+		f.pools[0].Policy.Order = &policy.Order{After: []string{f.pools[1].Name}}
 	}
 	f.push()
 	return f
+}
+
+// rules are a pool's policy: each part by a throw of the dice.
+func rules(w *World) (r policy.Rollout) {
+	if w.rng.IntN(4) == 0 {
+		r.Windows = []policy.Window{{Schedule: "0 * * * *", Duration: "40m"}}
+	}
+	switch w.rng.IntN(5) {
+	case 0:
+		r.Canary = &policy.Canary{Nodes: pick(w, "", "2"), Soak: pick(w, "", "2m")}
+	case 1:
+		r.Canary = &policy.Canary{Labels: map[string]string{"topology.kubernetes.io/zone": "z1"}, Soak: "1m"}
+	}
+	switch w.rng.IntN(5) {
+	case 0:
+		r.Order = &policy.Order{Zones: "barrier"}
+	case 1:
+		r.Order = &policy.Order{MaxUnavailablePerZone: 1}
+	}
+	if w.rng.IntN(5) == 0 {
+		r.Soak = "1m"
+	}
+	switch w.rng.IntN(4) {
+	case 0:
+		r.FailureBudget = &policy.FailureBudget{Nodes: "2"}
+	case 1:
+		r.FailureBudget = &policy.FailureBudget{Action: "rollback"}
+	}
+	return r
 }
 
 // weather is what people and machines do to each other between two ticks.

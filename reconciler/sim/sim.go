@@ -41,6 +41,7 @@ type World struct {
 	tick     int
 	rng      *rand.Rand // nil: no faults at all
 	faults   bool
+	steady   bool // every node takes as long as any other
 }
 
 // node is a machine, with an agent that follows the protocol and a switch for each way to fail it.
@@ -222,7 +223,10 @@ func (w *World) take(n *node) {
 			n.Ready, n.work = false, 2
 			n.booted++
 		}
-		if w.rng != nil {
+		switch {
+		case w.steady:
+			n.work = 1
+		case w.rng != nil:
 			n.work += w.rng.IntN(3)
 		}
 	}

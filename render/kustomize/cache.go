@@ -16,7 +16,7 @@ type Cache struct {
 
 	limit time.Duration // of one build; 0 is the default
 	mu    sync.Mutex
-	kept  []kept // the one that was used last stands last
+	kept  []*kept // the one that was used last stands last
 	size  int
 	runs  int // how often kustomize ran
 }
@@ -49,7 +49,7 @@ func (c *Cache) recall(t *tree, dir string) (render.Build, bool) {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if i := slices.IndexFunc(c.kept, func(o kept) bool { return sameMap(o.saw, k.saw) }); i >= 0 {
+		if i := slices.Index(c.kept, k); i >= 0 {
 			c.kept = append(slices.Delete(c.kept, i, i+1), k)
 		}
 		return k.build, true
@@ -58,14 +58,44 @@ func (c *Cache) recall(t *tree, dir string) (render.Build, bool) {
 }
 
 // of are the builds of a directory, the newest first.
-func (c *Cache) of(dir string) []kept {
+func (c *Cache) of(dir string) []*kept {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var out []kept
+	var out []*kept
 	for _, k := range slices.Backward(c.kept) {
 		if k.build.Dir == dir {
 			out = append(out, k)
 		}
 	}
 	return out
+}
+
+func (k *kept) same(t *tree) bool {
+	for at, print := range k.saw {
+		if t.print(at) != print {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Cache) keep(t *tree, s *scan) {
+	k := &kept{build: s.build, saw: make(map[string]string, len(s.saw))}
+	for at := range s.saw {
+		k.saw[at] = t.print(at)
+		k.size += 2*len(at) + len(k.saw[at])
+	}
+	for _, d := range s.build.Documents {
+		k.size += len(d.Body) + len(d.File)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.runs += s.runs
+	if k.size > maxKeptBytes/2 {
+		return
+	}
+	c.kept = append(c.kept, k)
+	for c.size += k.size; len(c.kept) > maxKept || c.size > maxKeptBytes; c.kept = c.kept[1:] {
+		c.size -= c.kept[0].size
+	}
 }

@@ -42,6 +42,7 @@ func (c *Cache) Build(from fs.FS, paths []string) ([]render.Build, error) {
 			if err := s.run(c.patience()); err != nil {
 				return nil, err
 			}
+			s.build.Errors = render.Sorted(s.build.Errors)
 			b = s.build
 			if t.broken == nil && !s.fleeting {
 				c.keep(t, s)
@@ -66,7 +67,13 @@ func (t *tree) builds(paths []string) ([]string, render.Errors) {
 	if len(paths) > 0 {
 		return t.given(paths)
 	}
-	if t.kustomizationIn(".") != "" || t.place("pools").kind != folder {
+	pools := t.place("pools")
+	switch {
+	case t.kustomizationIn(".") != "":
+		return []string{"."}, nil
+	case pools.kind == refused:
+		return nil, render.Errors{{File: "pools", Why: pools.why}}
+	case pools.kind != folder:
 		return []string{"."}, nil
 	}
 	entries, why := t.list("pools")
@@ -109,17 +116,19 @@ const (
 	maxBuild     = 64 << 20 // bytes of the files that it reads, each as often as kustomize would read it
 	maxLoads     = 20000    // files and directories, counted alike
 	maxDocuments = 10000    // kustomize compares each with all others
+	maxCopies    = 12       // copy operations of JSON patches; each can double what is there
 )
 
 // cost is what kustomize reads for a directory and all below it.
 type cost struct {
-	loads, documents int
-	bytes            int64
+	loads, documents, copies int
+	bytes                    int64
 }
 
 func (c *cost) add(other cost) {
 	c.loads += other.loads
 	c.documents += other.documents
+	c.copies += other.copies
 	c.bytes += other.bytes
 }
 
@@ -132,6 +141,8 @@ func (c cost) over() string {
 		return fmt.Sprintf("includes more than %d MiB, each file as often as it is included", maxBuild>>20)
 	case c.documents > maxDocuments:
 		return fmt.Sprintf("includes more than %d documents, each as often as it is included", maxDocuments)
+	case c.copies > maxCopies:
+		return fmt.Sprintf("holds more than %d copy operations: write add with the value instead", maxCopies)
 	}
 	return ""
 }

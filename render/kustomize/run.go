@@ -1,63 +1,137 @@
 package kustomize
 
 import (
+	"errors"
 	"fmt"
 	"path"
+	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	"github.com/sluice-gitops/sluice/render"
 )
 
-// one build at a time: kustomize keeps its schema in variables of the process.
-var one sync.Mutex
+var (
+	// one build at a time: kustomize keeps its schema in variables of the process.
+	one sync.Mutex
+	// running holds a place for the build and for those that were given up: they cannot be killed.
+	running = make(chan struct{}, 1+maxAbandoned)
+)
+
+const (
+	maxAbandoned = 3
+	maxOutput    = 64 << 20 // bytes of all documents of a build
+)
+
+var errSlow = errors.New("takes too long to build")
 
 // overlay is a build with a kustomization.
-func (s *scan) overlay(dir string) (render.Build, error) {
-	b := render.Build{Dir: dir}
+func (s *scan) overlay(patience time.Duration) error {
+	dir := s.build.Dir
 	at := s.kustomizationIn(dir)
-	if s.overlayFiles(dir, at, ""); len(s.errs) > 0 {
-		return b, nil // the next overlay may have mistakes of its own
+	if s.overlayFiles(dir, in(at)); len(s.build.Errors) > 0 {
+		return nil
 	}
-	resources, err := s.run(dir)
-	if err != nil {
-		s.fail(at, "", "%s", tidy(err))
-		return b, nil
+	if err := prepare(); err != nil {
+		return err
 	}
+	s.runs++
+	resources, err := kustomize(s.memory, path.Join("/", dir), patience)
+	switch {
+	case errors.Is(err, errSlow):
+		s.fail(in(at), "takes longer than %v to build: make it smaller", patience)
+		s.fleeting = true
+		s.forget() // what was given up still reads from there
+		return nil
+	case errors.Is(err, errBusy):
+		return fmt.Errorf("build %q: %w", dir, err)
+	case err != nil:
+		s.blame(at, err)
+		return nil
+	}
+	size := 0
 	for _, r := range resources.Resources() {
 		file := at
 		if origin, err := r.GetOrigin(); err == nil && origin != nil {
 			file = written(dir, at, origin)
 		}
 		if err := r.SetOrigin(nil); err != nil {
-			return b, fmt.Errorf("strip origin of a document of %q: %w", file, err)
+			s.fail(in(file), "%s", tidy(err))
+			continue
 		}
-		body, err := r.MarshalJSON()
+		body, err := encode(nil, r.YNode(), maxOutput-size)
 		if err != nil {
-			return b, fmt.Errorf("encode a document of %q: %w", file, err)
+			s.fail(in(file), "%s: %v", named(r), err)
+			continue
 		}
-		b.Documents = append(b.Documents, render.Document{File: file, Body: body})
+		size += len(body)
+		s.build.Documents = append(s.build.Documents, render.Document{File: file, Body: body})
 	}
-	return b, nil
+	return nil
 }
 
-func (s *scan) run(dir string) (out resmap.ResMap, err error) {
+func named(r *resource.Resource) string { return r.GetKind() + " " + r.GetName() }
+
+// blame lays what kustomize refused at the files that are no YAML, if there are any: the scan
+// leaves the grammar to kustomize, which says less well where it is broken.
+func (s *scan) blame(at string, err error) {
+	for name, f := range s.files {
+		if s.saw[name] && f.manifest == nil && f.yaml {
+			if flaw := f.inspect(); flaw != nil {
+				s.flawed(name, flaw)
+			}
+		}
+	}
+	if len(s.build.Errors) == 0 {
+		s.fail(in(at), "%s", tidy(err))
+	}
+}
+
+var errBusy = fmt.Errorf("%d builds that took too long still run", maxAbandoned)
+
+// kustomize runs the library on a copy that holds what the scan allowed, and no more.
+func kustomize(memory filesys.FileSystem, dir string, patience time.Duration) (resmap.ResMap, error) {
+	type result struct {
+		resources resmap.ResMap
+		err       error
+	}
 	one.Lock()
 	defer one.Unlock()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("kustomize gave up on it: %v", p)
-		}
+	select {
+	case running <- struct{}{}:
+	default:
+		return nil, errBusy
+	}
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		defer func() {
+			if p := recover(); p != nil {
+				r = result{err: fmt.Errorf("kustomize gave up on it: %v", p)}
+			}
+			<-running
+			done <- r
+		}()
+		options := krusty.MakeDefaultOptions()
+		options.PluginConfig = types.DisabledPluginConfig()
+		options.LoadRestrictions = types.LoadRestrictionsNone
+		r.resources, r.err = krusty.MakeKustomizer(options).Run(memory, dir)
 	}()
-	options := krusty.MakeDefaultOptions()
-	options.PluginConfig = types.DisabledPluginConfig()
-	options.LoadRestrictions = types.LoadRestrictionsNone // memory holds what the scan allowed, and no more
-	return krusty.MakeKustomizer(options).Run(s.memory, path.Join("/", dir))
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case r := <-done:
+		return r.resources, r.err
+	case <-timer.C:
+		return nil, errSlow
+	}
 }
 
 // written is the file of the repository that an origin names.
@@ -70,14 +144,23 @@ func written(dir, at string, origin *resource.Origin) string {
 	return at
 }
 
+var (
+	configured = regexp.MustCompile(" with config: `.*`")
+	// quotes are the words after which the library repeats what it was given.
+	quotes = []string{" from [", " sources [", " in object ", " in {", " in obj ", " {", " &{", " map[", "\n"}
+)
+
 // tidy makes what kustomize says fit for a pull request: one line, paths of the repository, and
 // no contents, which some of its errors quote.
 func tidy(err error) string {
 	text := strings.Join(strings.Fields(err.Error()), " ")
-	if at := strings.Index(text, "patch from ["); at >= 0 {
-		text = text[:at] + "patch"
+	text = configured.ReplaceAllString(text, "")
+	for _, quote := range quotes {
+		if at := strings.Index(text, quote); at >= 0 {
+			text = text[:at]
+		}
 	}
-	text = strings.NewReplacer("'/", "'", `"/`, `"`).Replace(text)
+	text = strings.TrimSpace(strings.NewReplacer("'/", "'", `"/`, `"`).Replace(text))
 	if len(text) > 400 {
 		text = strings.ToValidUTF8(text[:400], "") + "..."
 	}

@@ -1,48 +1,93 @@
 package kustomize
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"path"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
-	"syscall"
+	"time"
+	"unicode/utf8"
 
 	"sigs.k8s.io/kustomize/api/konfig"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
 
+	"github.com/sluice-gitops/sluice/machine/manifest"
 	"github.com/sluice-gitops/sluice/render"
 )
 
-// What one tree may cost before it is refused.
-const (
-	maxFile  = 4 << 20  // bytes; a MachineConfig in a cluster cannot have more than 1.5 MB
-	maxTotal = 64 << 20 // bytes of all files that the builds read
-	maxLoads = 20000    // files and directories, each counted as often as kustomize would read it
-)
-
-// scan reads every file that a kustomization asks for, before kustomize runs, and copies it to
-// memory. Kustomize then sees that copy and nothing else. It fetches whatever looks like an
-// address, under no restriction that it offers, so anything that does is refused here.
+// scan is one build. It reads every file that a kustomization asks for, before kustomize runs,
+// and copies it to memory. Kustomize then sees that copy and nothing else. It fetches whatever
+// looks like an address, under no restriction that it offers, so anything that does is refused
+// here.
 type scan struct {
-	tree   fs.FS
-	memory filesys.FileSystem
-	files  map[string][]byte // path in the tree -> contents
-	cost   map[string]int    // directory -> loads below it; 0 while it is being scanned
-	plain  map[string]bool   // paths that are there and are no links
-	total  int64
-	errs   render.Errors
-	broken error // the tree itself could not be read; no fault of the authors
+	*tree
+	build    render.Build
+	saw      map[string]bool   // every path that the outcome depends on
+	costs    map[string]*cost  // directory -> what is below it; nil while it is being scanned
+	folded   map[string]string // path without case -> path that was read
+	spent    cost              // in a plain directory
+	runs     int               // of kustomize
+	fleeting bool              // the outcome depends on more than what was read
 }
 
-func newScan(tree fs.FS) *scan {
-	return &scan{tree: tree, memory: filesys.MakeFsInMemory(), files: map[string][]byte{}, cost: map[string]int{}, plain: map[string]bool{}}
+func newScan(t *tree, dir string) *scan {
+	return &scan{tree: t, build: render.Build{Dir: dir}, saw: map[string]bool{}, costs: map[string]*cost{}, folded: map[string]string{}}
 }
 
-func (s *scan) fail(file, field, format string, args ...any) {
-	s.errs = append(s.errs, render.Error{File: file, Field: field, Why: fmt.Sprintf(format, args...)})
+// run reads the documents of the build. An error means that it could not be found out whether it
+// is right.
+func (s *scan) run(patience time.Duration) error {
+	for _, name := range konfig.RecognizedKustomizationFileNames() {
+		s.saw[path.Join(s.build.Dir, name)] = true
+	}
+	if s.kustomizationIn(s.build.Dir) != "" {
+		return s.overlay(patience)
+	}
+	s.directory(s.build.Dir, s.build.Dir)
+	return nil
+}
+
+// spot is what a mistake is laid at.
+type spot struct {
+	file  string
+	line  int // 0 where it is not known
+	field string
+}
+
+func in(file string) spot { return spot{file: file} }
+
+func (s *scan) fail(at spot, format string, args ...any) {
+	s.build.Errors = append(s.build.Errors, mistake(at, format, args...))
+}
+
+func mistake(at spot, format string, args ...any) render.Error {
+	return render.Error{File: at.file, Line: at.line, Field: at.field, Why: fmt.Sprintf(format, args...)}
+}
+
+// flawed lays at a file what is wrong with it as text or as YAML.
+func (s *scan) flawed(file string, err error) {
+	s.build.Errors = append(s.build.Errors, flaw(spot{file: file}, err))
+}
+
+var begins = regexp.MustCompile(`^(is no YAML: )?line (\d+): `)
+
+// flaw is an error of inspect, or of YAML itself, with its line where it belongs.
+func flaw(at spot, err error) render.Error {
+	why := err.Error()
+	if m := begins.FindStringSubmatch(why); m != nil {
+		why = m[1] + why[len(m[0]):]
+		if n, err := strconv.Atoi(m[2]); err == nil && at.line == 0 {
+			at.line = n
+		}
+	}
+	return mistake(at, "%s", why)
+}
+
+func (s *scan) notice(file, format string, args ...any) {
+	s.build.Notices = append(s.build.Notices, file+": "+fmt.Sprintf(format, args...))
 }
 
 var account = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]*@`)
@@ -70,125 +115,254 @@ func (s *scan) resolve(dir, p string) (string, string) {
 	if at == ".." || strings.HasPrefix(at, "../") {
 		return "", fmt.Sprintf("%q lies outside the repository", p)
 	}
-	return at, s.walkable(at)
+	s.saw[at] = true
+	return at, s.place(at).why
 }
 
-// walkable says why a path cannot be read: some part of it is absent or a symbolic link.
-func (s *scan) walkable(at string) string {
-	if !fs.ValidPath(at) {
-		return fmt.Sprintf("%q is no path inside the repository", at)
+// load copies one file to memory and says what it costs. With parse it must be YAML that is safe
+// to expand.
+func (s *scan) load(at string, parse bool) cost {
+	s.saw[at] = true
+	one := cost{loads: 1}
+	f := s.file(at)
+	if f.why != "" {
+		s.fail(in(at), "%s", f.why)
+		return one
 	}
-	if at == "." {
-		return ""
+	if other := s.differByCase(at); other != "" {
+		s.fail(in(at), "differs from %s only by case: rename one", other)
+		return one
 	}
+	contents := f.data
+	if parse && path.Ext(at) == ".bu" {
+		if contents = s.readButane(at, f); contents == nil {
+			return one
+		}
+	} else if parse {
+		f.yaml = true
+		if err := f.unsafe(); err != nil {
+			s.flawed(at, err)
+			return one
+		}
+		contents = bytes.TrimPrefix(contents, mark)
+	}
+	one.bytes = int64(len(contents))
+	one.documents = 1 + bytes.Count(contents, []byte("\n---"))
+	if bytes.Contains(contents, []byte("List")) {
+		one.documents += bytes.Count(contents, []byte("kind"))
+	}
+	s.remember(at, contents)
+	return one
+}
+
+// mark is what some editors put before UTF-8.
+var mark = []byte("\ufeff")
+
+// unsafe says why a file must not be parsed any further. It is exact about depth and aliases only
+// where a look at the text leaves a doubt.
+func (f *file) unsafe() error {
+	if f.inspected {
+		return f.flaw
+	}
+	if err := text(f.data); err != nil || harmless(f.data) {
+		return err
+	}
+	return f.inspect()
+}
+
+func (f *file) inspect() error {
+	if !f.inspected {
+		f.inspected, f.flaw = true, text(f.data)
+		if f.flaw == nil {
+			f.flaw = inspect(f.data)
+		}
+	}
+	return f.flaw
+}
+
+func text(data []byte) error {
+	if at := bytes.IndexByte(data, 0); at >= 0 {
+		return fmt.Errorf("line %d: holds a NUL: it is no text", line(data, at))
+	}
+	if utf8.Valid(data) {
+		return nil
+	}
+	at := 0
+	for rest := data; ; rest = data[at:] {
+		r, n := utf8.DecodeRune(rest)
+		if r == utf8.RuneError && n <= 1 {
+			return fmt.Errorf("line %d: is not UTF-8", line(data, at))
+		}
+		at += n
+	}
+}
+
+func line(data []byte, at int) int { return 1 + bytes.Count(data[:at], []byte("\n")) }
+
+// differByCase is another path that was read and that some disks cannot tell from this one.
+func (s *scan) differByCase(at string) string {
 	for i := range len(at) + 1 {
 		if i < len(at) && at[i] != '/' {
 			continue
 		}
-		if s.plain[at[:i]] {
-			continue
+		fold := strings.ToLower(strings.ToUpper(at[:i]))
+		if other, known := s.folded[fold]; known && other != at[:i] {
+			return other
 		}
-		info, err := fs.Lstat(s.tree, at[:i])
-		switch {
-		case err != nil:
-			s.trouble(at, err)
-			return fmt.Sprintf("%q is not in the repository", at)
-		case info.Mode()&fs.ModeSymlink != 0:
-			return fmt.Sprintf("%q is a symbolic link: links are not followed, put the file itself there", at[:i])
-		}
-		s.plain[at[:i]] = true
+		s.folded[fold] = at[:i]
 	}
 	return ""
 }
 
-// trouble keeps the first error that says nothing about the authors.
-func (s *scan) trouble(at string, err error) {
-	if s.broken == nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
-		s.broken = fmt.Errorf("read %q: %w", at, err)
+func (s *scan) remember(at string, contents []byte) {
+	if s.memory.Exists("/" + at) {
+		return
+	}
+	if err := s.memory.WriteFile("/"+at, contents); err != nil {
+		s.fail(in(at), "%v", err)
 	}
 }
 
-func (s *scan) isDir(at string) bool {
-	info, err := fs.Stat(s.tree, at)
-	return err == nil && info.IsDir()
+// readButane is the MachineConfig that a *.bu file stands for, or nil.
+func (s *scan) readButane(at string, f *file) []byte {
+	if s.butane == nil {
+		s.fail(in(at), "is Butane, which is not read here: list the MachineConfig that butane makes of it")
+		return nil
+	}
+	if f.manifest == nil && f.mistake == nil {
+		if f.mistake = text(f.data); f.mistake == nil {
+			f.mistake = inspect(f.data)
+		}
+		if f.mistake == nil {
+			f.manifest, f.warnings, f.mistake = s.butane(at, bytes.TrimPrefix(f.data, mark))
+		}
+	}
+	if f.mistake != nil {
+		for _, one := range each(f.mistake) {
+			var placed interface {
+				Where() (field string, line int, why string)
+			}
+			if errors.As(one, &placed) {
+				field, line, why := placed.Where()
+				s.fail(spot{at, line, field}, "%s", why)
+			} else {
+				s.flawed(at, one)
+			}
+		}
+		return nil
+	}
+	for _, w := range f.warnings {
+		s.notice(at, "%s", w)
+	}
+	return f.manifest
 }
 
-// load copies one file to memory, once. A mistake is laid at file and field. With parse it must
-// be YAML that is safe to expand.
-func (s *scan) load(at, file, field string, parse bool) bool {
-	if _, done := s.files[at]; done {
+// each are the errors that were joined to one.
+func each(err error) []error {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// directory reads a build without a kustomization: the documents as they are written.
+func (s *scan) directory(root, dir string) {
+	s.saw[dir+"/"] = true
+	entries, why := s.list(dir)
+	if why != "" {
+		s.fail(in(dir), "%s", why)
+		return
+	}
+	for _, e := range entries {
+		at := path.Join(dir, e.Name())
+		switch {
+		case strings.HasPrefix(e.Name(), "."):
+		case e.IsDir():
+			s.directory(root, at)
+		case isManifest(e.Name()) && !slices.Contains(konfig.RecognizedKustomizationFileNames(), e.Name()):
+			s.plain(at)
+		}
+		if s.spent.over() != "" {
+			break
+		}
+	}
+	if why := s.spent.over(); why != "" && dir == root {
+		s.fail(in(dir), "%s", why)
+	}
+}
+
+func isManifest(name string) bool {
+	switch path.Ext(name) {
+	case ".yaml", ".yml", ".json", ".bu":
 		return true
 	}
-	if why := s.walkable(at); why != "" {
-		s.fail(file, field, "%s", why)
-		return false
+	return false
+}
+
+// plain reads one file of a plain directory. A file that is no YAML is a mistake where it speaks
+// of node configuration; others lie about in every repository and say nothing to us.
+func (s *scan) plain(at string) {
+	s.saw[at] = true
+	if why := s.place(at).why; why != "" {
+		s.fail(in(at), "%s", why)
+		return
 	}
-	contents, why := s.read(at)
-	if why != "" {
-		s.fail(at, "", "%s", why)
-		return false
+	f := s.file(at)
+	butane := path.Ext(at) == ".bu"
+	switch flaw := f.inspect(); {
+	case f.why != "" || flaw == nil && !butane:
+	case butane && s.butane == nil:
+		s.notice(at, "is Butane, which is not read here: it is passed over")
+		return
+	case !butane && bytes.Contains(f.data, []byte("{{")):
+		s.notice(at, "is a template, not YAML, and passed over: commit what it renders to")
+		return
+	case !butane && !slices.ContainsFunc(ours, func(group string) bool { return bytes.Contains(f.data, []byte(group)) }):
+		s.notice(at, "%v: it is passed over", flaw)
+		return
 	}
-	if parse {
-		if err := inspect(contents); err != nil {
-			s.fail(at, "", "%v", err)
-			return false
+	before := len(s.build.Errors)
+	s.spent.add(s.load(at, true))
+	if len(s.build.Errors) > before {
+		return
+	}
+	contents := bytes.TrimPrefix(f.data, mark)
+	if butane {
+		contents = f.manifest
+	}
+	if bytes.Contains(contents, []byte("<<:")) {
+		s.merged(at, contents)
+		return
+	}
+	before = 0
+	for _, doc := range manifest.Documents(contents) {
+		d := render.Document{File: at, Body: doc}
+		if i := bytes.Index(contents[before:], doc); i >= 0 && !butane {
+			before += i
+			d.Line = line(contents, before)
+			before += len(doc)
 		}
+		s.build.Documents = append(s.build.Documents, d)
 	}
-	s.files[at] = contents
-	return s.remember(at, contents)
 }
 
-func (s *scan) remember(at string, contents []byte) bool {
-	if err := s.memory.WriteFile("/"+at, contents); err != nil {
-		s.fail(at, "", "%v", err)
-		return false
-	}
-	return true
-}
-
-func (s *scan) read(at string) (contents []byte, why string) {
-	tooLarge := fmt.Sprintf("is larger than %d MiB: a MachineConfig cannot hold that much", maxFile>>20)
-	f, err := s.tree.Open(at)
+// merged reads documents that may inherit keys of others (<<), which strict readers take for keys
+// that stand twice.
+func (s *scan) merged(at string, contents []byte) {
+	docs, err := parse(contents)
 	if err != nil {
-		s.trouble(at, err)
-		return nil, "cannot be opened"
+		s.flawed(at, err)
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		s.trouble(at, err)
-		return nil, "cannot be read"
-	case !info.Mode().IsRegular():
-		return nil, "is not a regular file"
-	case info.Size() > maxFile:
-		return nil, tooLarge
-	}
-	if contents, err = io.ReadAll(io.LimitReader(f, maxFile+1)); err != nil {
-		s.trouble(at, err)
-		return nil, "cannot be read"
-	}
-	if len(contents) > maxFile {
-		return nil, tooLarge
-	}
-	if s.total += int64(len(contents)); s.total > maxTotal {
-		return nil, fmt.Sprintf("the files of the builds are larger than %d MiB together", maxTotal>>20)
-	}
-	return contents, ""
-}
-
-// kustomizationIn is the kustomization file of a directory, or "".
-func (s *scan) kustomizationIn(dir string) string {
-	for _, name := range konfig.RecognizedKustomizationFileNames() {
-		if at := path.Join(dir, name); s.walkableFile(at) {
-			return at
+	for _, n := range docs {
+		body, err := encode(nil, n, maxOutput)
+		if err != nil {
+			s.flawed(at, err)
+			continue
 		}
+		s.build.Documents = append(s.build.Documents, render.Document{File: at, Body: body})
 	}
-	return ""
 }
 
-// walkableFile takes a link for a file, so that it is refused where it is read and not passed over.
-func (s *scan) walkableFile(at string) bool {
-	info, err := fs.Lstat(s.tree, at)
-	return err == nil && !info.IsDir()
-}
+// ours are the API groups that speak of nodes.
+var ours = []string{"machineconfiguration.openshift.io", "config.openshift.io", "operator.openshift.io", "sluice.dev"}

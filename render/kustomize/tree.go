@@ -1,6 +1,7 @@
 package kustomize
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -183,7 +184,9 @@ func (t *tree) kustomizationIn(dir string) string {
 type file struct {
 	data []byte
 	why  string // it cannot be used; data is empty
+	sum  string // of data, once it was asked for
 
+	yaml      bool // it was read as such
 	inspected bool
 	flaw      error          // of its YAML, once inspected
 	overlay   *kustomization // once it was read as one
@@ -224,14 +227,15 @@ func (t *tree) read(at string) (contents []byte, why string) {
 	case info.Size() > maxFile:
 		return nil, tooLarge
 	}
-	if contents, err = io.ReadAll(io.LimitReader(opened, maxFile+1)); err != nil {
+	buffer := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	if _, err = buffer.ReadFrom(io.LimitReader(opened, maxFile+1)); err != nil {
 		t.trouble(at, err)
 		return nil, "cannot be read"
 	}
-	if len(contents) > maxFile {
+	if buffer.Len() > maxFile {
 		return nil, tooLarge
 	}
-	return contents, ""
+	return buffer.Bytes(), ""
 }
 
 // print names what a build saw at a path; a path that ends in a slash is the list of a directory.
@@ -253,7 +257,10 @@ func (t *tree) print(at string) string {
 		return p.hash
 	default:
 		f := t.file(at)
-		return "file:" + f.why + digest(f.data)
+		if f.sum == "" {
+			f.sum = "file:" + f.why + digest(f.data)
+		}
+		return f.sum
 	}
 }
 

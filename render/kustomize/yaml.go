@@ -17,24 +17,32 @@ const (
 
 // inspect parses a file without expanding it: kustomize expands aliases with no bound of its own.
 func inspect(contents []byte) error {
+	_, err := parse(contents)
+	return err
+}
+
+// parse gives the documents of a file that is safe to expand.
+func parse(contents []byte) ([]*yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(contents))
 	nodes := 0
+	var docs []*yaml.Node
 	for {
 		var doc yaml.Node
 		err := decoder.Decode(&doc)
 		if errors.Is(err, io.EOF) {
-			return nil
+			return docs, nil
 		}
 		if err != nil {
-			return errors.New("is no YAML: " + strings.TrimPrefix(err.Error(), "yaml: "))
+			return nil, errors.New("is no YAML: " + strings.TrimPrefix(err.Error(), "yaml: "))
 		}
 		n, err := size(&doc, 0, map[*yaml.Node]int{})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if nodes += n; nodes > maxNodes {
-			return fmt.Errorf("holds more than %d values once its aliases are expanded", maxNodes)
+			return nil, fmt.Errorf("holds more than %d values once its aliases are expanded", maxNodes)
 		}
+		docs = append(docs, &doc)
 	}
 }
 
@@ -67,4 +75,25 @@ func size(n *yaml.Node, depth int, seen map[*yaml.Node]int) (int, error) {
 		seen[n] = sum
 	}
 	return sum, nil
+}
+
+// harmless says of most files, by their text alone, that they cannot hold what inspect refuses
+// but for bad grammar, which kustomize finds by itself. To parse every file a second time would
+// cost as much as the build.
+func harmless(contents []byte) bool {
+	const (
+		plenty = 256 << 10 // bytes, and so at most that many nodes
+		flow   = 30        // open brackets, wherever they stand
+		column = 30        // where a line begins; each level but a list's takes a column
+	)
+	if len(contents) > plenty || bytes.IndexByte(contents, '*') >= 0 ||
+		bytes.Count(contents, []byte("["))+bytes.Count(contents, []byte("{")) > flow {
+		return false
+	}
+	for l := range bytes.Lines(contents) {
+		if len(l)-len(bytes.TrimLeft(l, " -?:\t")) > column {
+			return false
+		}
+	}
+	return true
 }

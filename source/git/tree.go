@@ -23,6 +23,9 @@ type Unfit string
 
 func (u Unfit) Error() string { return string(u) }
 
+// Unfit tells whoever does not know this package that the author has to act.
+func (u Unfit) Unfit() bool { return true }
+
 const (
 	isLink      = Unfit("is a symbolic link, which is not followed; put the file itself here")
 	isSubmodule = Unfit("is a submodule, which is not read; put the files themselves here")
@@ -107,6 +110,21 @@ func (t *tree) Stat(name string) (fs.FileInfo, error) {
 		}
 	}
 	return e, nil
+}
+
+// Hash names what a file or directory holds by Git's own hash, without reading it: equal names
+// are equal content. That of a file begins with "blob:", that of a directory with "tree:".
+func (t *tree) Hash(name string) (string, error) {
+	e, err := t.find("hash", name)
+	switch {
+	case err != nil:
+		return "", err
+	case name == ".":
+		return "tree:" + t.root.String(), nil
+	case e.IsDir():
+		return "tree:" + e.hash.String(), nil
+	}
+	return "blob:" + e.hash.String(), nil
 }
 
 // find looks a name up, and refuses what is neither a file nor a directory.

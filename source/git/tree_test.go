@@ -49,6 +49,37 @@ func TestTreeIsAFileSystem(t *testing.T) {
 	}
 }
 
+func TestTreeKnowsItsContentsByName(t *testing.T) {
+	t.Parallel()
+	before := treeOf(t, gittest.Files{"a": "1", "b": "1", "sub/c": "2", "l": gittest.Link("a")}, git.Limits{})
+	after := treeOf(t, gittest.Files{"a": "1", "b": "3", "sub/c": "2", "l": gittest.Link("a")}, git.Limits{})
+	hash := func(tree fs.FS, name string) string {
+		t.Helper()
+		h, err := tree.(interface{ Hash(string) (string, error) }).Hash(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	for name, same := range map[string]bool{"a": true, "b": false, "sub": true, "sub/c": true, ".": false} {
+		if got := hash(before, name) == hash(after, name); got != same {
+			t.Errorf("%s: same %v, want %v", name, got, same)
+		}
+	}
+	if hash(before, "a") != hash(before, "b") || hash(before, "a") == hash(before, "sub/c") {
+		t.Error("a hash does not go by content")
+	}
+	if h := hash(before, "sub"); !strings.HasPrefix(h, "tree:") || !strings.HasPrefix(hash(before, "."), "tree:") {
+		t.Errorf("directory is named %s", h)
+	}
+	for name, want := range map[string]error{"gone": fs.ErrNotExist, "l": nil} {
+		_, err := before.(interface{ Hash(string) (string, error) }).Hash(name)
+		if err == nil || want != nil && !errors.Is(err, want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestTreeGivesOutPlainFilesOnly(t *testing.T) {
 	t.Parallel()
 	commit := strings.Repeat("1", 40)

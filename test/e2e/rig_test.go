@@ -39,27 +39,12 @@ func built(run func() int) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if err := readSources(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	binary = filepath.Join(dir, "sluice")
 	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/sluice").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build sluice: %v\n%s", err, out)
 		return 1
 	}
 	return run()
-}
-
-// readSources looks at every folder of the module: go test remembers what a test has looked at, and
-// must not answer with the result of an older program.
-func readSources() error {
-	return filepath.WalkDir("../..", func(path string, e fs.DirEntry, err error) error {
-		if err == nil && e.IsDir() && (e.Name() == ".git" || e.Name() == "bin") {
-			return fs.SkipDir
-		}
-		return err
-	})
 }
 
 const (
@@ -87,6 +72,7 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	t.Parallel()
+	readSources(t)
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("skipped: there is no git on this machine to make and serve repositories with")
 	}
@@ -113,6 +99,21 @@ func newRig(t *testing.T) *rig {
 	r.commit("start the fleet")
 	r.git("push", "--quiet", "--set-upstream", "origin", "main")
 	return r
+}
+
+// readSources looks at every folder of the module: go test remembers what a test has looked at, and
+// must not answer with the result of an older program.
+func readSources(t *testing.T) {
+	t.Helper()
+	err := filepath.WalkDir("../..", func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() && (e.Name() == ".git" || e.Name() == "bin") {
+			return fs.SkipDir
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // args are those of the controller.

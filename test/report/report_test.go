@@ -66,7 +66,7 @@ func TestReportOfARealRun(t *testing.T) {
 		},
 		{
 			name: "so is an exit in the middle",
-			file: `func TestA(*testing.T) {}; func TestB(t *testing.T) { t.Log("on the way out"); os.Exit(0) }`,
+			file: `func TestA(*testing.T) {}; func TestB(t *testing.T) { t.Log("on the way out"); os.Exit(3) }`,
 			code: 1, last: "1 passed, 1 failed, 0 skipped", says: []string{"FAIL example.com/m/p TestB", "on the way out"},
 		},
 		{
@@ -107,10 +107,13 @@ func TestReportOfARealRun(t *testing.T) {
 }
 
 func TestWhatGoRefusesIsAFailure(t *testing.T) {
-	var out bytes.Buffer
-	code := runTests(&out, module(t, map[string]string{}), []string{"./nowhere"})
-	if code == 0 || !strings.HasSuffix(out.String(), "0 passed, 1 failed, 0 skipped\n") {
-		t.Errorf("exit code %d, output %s", code, out.String())
+	dir := module(t, map[string]string{"p/p.go": "package p\n"})
+	for _, args := range [][]string{{"./nowhere"}, {"-count=many", "./..."}} {
+		var out bytes.Buffer
+		code := runTests(&out, dir, args)
+		if code == 0 || !strings.HasSuffix(out.String(), "0 passed, 1 failed, 0 skipped\n") {
+			t.Errorf("%v: exit code %d, output %s", args, code, out.String())
+		}
 	}
 }
 

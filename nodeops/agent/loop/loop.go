@@ -115,7 +115,7 @@ func (l *Loop) Tick(ctx context.Context) (nodeops.Report, error) {
 	}
 	var told nodeops.Report
 	tell := func(r nodeops.Report) {
-		if reflect.DeepEqual(r, told) {
+		if reflect.DeepEqual(r, told) || ctx.Err() != nil {
 			return
 		}
 		told = r
@@ -136,9 +136,12 @@ func (l *Loop) Tick(ctx context.Context) (nodeops.Report, error) {
 		job := agent.Decide(want, have.target, have.Local)
 		trouble, err = l.do(ctx, have, job, tell)
 		if err != nil {
-			if !errors.Is(err, ErrReboot) {
+			if !errors.Is(err, ErrReboot) && ctx.Err() == nil { // that we are told to stop is no trouble of the node's
 				r := have.Report()
 				r.Why = err.Error()
+				if have.Journal.Stage == agent.Rest && have.Journal.Hears(want) {
+					r.Generation, r.Phase = want.Generation, nodeops.Failed // it could not even be begun: nobody may wait for it in silence
+				}
 				tell(r)
 			}
 			return told, errors.Join(silent, err)

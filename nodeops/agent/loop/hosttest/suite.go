@@ -32,7 +32,7 @@ func Files(t *testing.T, open func(t *testing.T) loop.Files) {
 		bad  agent.Tree   // this Put must fail, and leave Then as it is
 	}{
 		{"a file comes with its directories", []agent.Tree{{"/a/b/c": Text(0o640, "x")}}, agent.Tree{"/a/b/c": Text(0o640, "x"), "/a": {Kind: agent.Dir, Mode: 0o755}}, nil},
-		{"an empty file", []agent.Tree{{"/e": Text(0, "")}}, agent.Tree{"/e": Text(0, "")}, nil},
+		{"an empty file", []agent.Tree{{"/e": Text(0o400, "")}}, agent.Tree{"/e": Text(0o400, "")}, nil},
 		{"new contents and mode", []agent.Tree{{"/f": Text(0o644, "old")}, {"/f": Text(0o4755, "new")}}, agent.Tree{"/f": Text(0o4755, "new")}, nil},
 		{"a file that is so already", []agent.Tree{{"/f": Text(0o600, "x")}, {"/f": Text(0o600, "x")}}, agent.Tree{"/f": Text(0o600, "x")}, nil},
 		{"a link that points nowhere", []agent.Tree{{"/l": Link("/no/where")}}, agent.Tree{"/l": Link("/no/where")}, nil},

@@ -1,0 +1,80 @@
+package reconciler
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sluice-gitops/sluice/machine"
+	"github.com/sluice-gitops/sluice/render"
+)
+
+// retarget follows the head. A new target starts over, whatever the old one was doing; so does
+// any new commit after a halt, which is the one attempt that a failed target gets per commit.
+func (s *State) retarget(p Pool, want render.Pool, crew []Node, o Observed) Pool {
+	digest, rules := want.Target(), Rules{want.Policy, want.Strategy.MaxUnavailable}
+	commit := o.Head.Revision.Commit
+	fresh := p.Revision.Commit != commit
+	if !fresh && p.Spurned == digest {
+		digest = p.Target // this commit has had its attempt, and was taken back
+	}
+	moved := digest != p.Target
+	if p.Target == "" || !moved && fresh {
+		p.Rules = rules // nothing rides on this commit: it brings rules, and no new content
+	}
+	if fresh {
+		s.leave(p, commit)
+		p.Revision, p.Spurned, p.Why, p.RollbackOf = o.Head.Revision, "", "", ""
+	}
+	if moved {
+		p.Target, p.RollbackOf = digest, landed(p.History, digest)
+	}
+	if moved || p.Phase == Halted && fresh || outrun(crew, digest, p.Generation) {
+		p = s.attempt(p, o.Now)
+	}
+	return p
+}
+
+// attempt starts over: orders of a new generation, and nothing held against anybody.
+func (s *State) attempt(p Pool, now time.Time) Pool {
+	s.Generation++
+	p.Generation, p.Halt, p.Waiting = s.Generation, "", nil
+	p.Counts.Updated, p.LastAt, p.CanaryAt = 0, time.Time{}, time.Time{}
+	p.Phase, p.Since = Progressing, now
+	return p
+}
+
+// retreat goes back to what the pool had before a target that failed, where the rules in force
+// ask for it. The failed target is refused until there is a new commit.
+func (s *State) retreat(p Pool, o Observed) (Pool, bool) {
+	if p.Halt == "" || p.Counts.Failed == 0 || p.Spurned != "" || !p.Rules.Rollout.RollsBack() || len(p.History) == 0 {
+		return p, false
+	}
+	last := p.History[0]
+	if _, known := o.Known[last.Config]; !known || last.Config == p.Target {
+		return p, false
+	}
+	why := p.Halt
+	p.Spurned, p.Target, p.RollbackOf = p.Target, last.Config, last.Commit
+	p = s.attempt(p, o.Now)
+	p.Why = why
+	return p, true
+}
+
+// outrun says that a node came with a newer order for something else, as one does that was moved
+// from another pool: it would rightly refuse ours as old.
+func outrun(crew []Node, target machine.Digest, generation uint64) bool {
+	return slices.ContainsFunc(crew, func(n Node) bool {
+		return n.Order.Generation >= generation && n.Order.Config != target && n.Order.Generation > 0
+	})
+}
+
+// landed names the newest earlier commit that brought the pool to this target: moving there is a
+// rollback, whatever the commit that asks for it is called.
+func landed(history []Landing, target machine.Digest) string {
+	for _, l := range history {
+		if l.Config == target {
+			return l.Commit
+		}
+	}
+	return ""
+}

@@ -1,0 +1,189 @@
+// Package butane reads Butane, the form in which people write node configuration by hand, as the
+// MachineConfig that it stands for. It alone imports the butane library.
+package butane
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/coreos/butane/config"
+	"github.com/coreos/butane/config/common"
+	"github.com/coreos/vcontext/report"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/sluice-gitops/sluice/machine/manifest"
+)
+
+// MachineConfig gives the MachineConfig that the Butane of a file stands for, as YAML or JSON. Of
+// the variant openshift it is the one that butane writes; the other variants (fcos, flatcar, r4e,
+// fiot) know no name and no labels, so it is named as the file, without .bu, and has no role: it
+// belongs to the pool of its build.
+//
+// The warnings are those of butane and no reason to stop. The error joins all mistakes of the
+// author, each with its field and line, and never holds contents: they may be secret. Nothing but
+// the source is read: what refers to another file, or to an address, is a mistake.
+func MachineConfig(name string, source []byte) (encoded []byte, warnings []string, err error) {
+	defer func() {
+		if p := recover(); p != nil { // the libraries below parse what strangers wrote
+			encoded, warnings, err = nil, nil, errors.New("is no Butane: it cannot be made sense of")
+		}
+	}()
+	if err := self(source); err != nil {
+		return nil, nil, err
+	}
+	translated, said, err := config.TranslateBytes(source, common.TranslateBytesOptions{})
+	var wrong []error
+	slices.SortFunc(said.Entries, inOrder)
+	for _, e := range said.Entries {
+		if one := words(e); e.Kind.IsFatal() {
+			wrong = append(wrong, one)
+		} else {
+			warnings = append(warnings, one.Error())
+		}
+	}
+	if len(wrong) == 0 && err != nil {
+		wrong = append(wrong, errors.New(plain(err.Error())))
+	}
+	if len(wrong) > 0 {
+		return nil, nil, errors.Join(wrong...)
+	}
+	if !json.Valid(translated) { // the variant openshift gives YAML, all others Ignition, as JSON
+		return translated, warnings, nil
+	}
+	encoded, err = wrap(strings.TrimSuffix(path.Base(name), ".bu"), translated)
+	return encoded, warnings, err
+}
+
+// Error is one mistake of an author.
+type Error struct {
+	Field string // of the Butane
+	Line  int    // 0 where it is not known
+	Why   string
+}
+
+// Where takes the error apart for whoever does not know this package.
+func (e Error) Where() (field string, line int, why string) { return e.Field, e.Line, e.Why }
+
+func (e Error) Error() string {
+	switch {
+	case e.Line > 0 && e.Field != "":
+		return fmt.Sprintf("%s (line %d): %s", e.Field, e.Line, e.Why)
+	case e.Line > 0:
+		return fmt.Sprintf("line %d: %s", e.Line, e.Why)
+	case e.Field != "":
+		return e.Field + ": " + e.Why
+	}
+	return e.Why
+}
+
+func wrap(name string, ignition []byte) ([]byte, error) {
+	if name == "" {
+		return nil, errors.New("has no name that its MachineConfig could have: name the file NAME.bu")
+	}
+	return json.Marshal(map[string]any{
+		"apiVersion": manifest.APIVersion,
+		"kind":       manifest.Kind,
+		"metadata":   map[string]any{"name": name},
+		"spec":       map[string]any{"config": json.RawMessage(ignition)},
+	})
+}
+
+// self says what is not in the source itself.
+func self(source []byte) error {
+	decoder := yaml.NewDecoder(bytes.NewReader(source))
+	var doc yaml.Node
+	switch err := decoder.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return errors.New("is empty: write variant and version")
+	case err != nil:
+		return errors.New("is no YAML: " + plain(err.Error()))
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return errors.New("holds more than one YAML document: write a file for each")
+	}
+	var wrong []error
+	elsewhere(&doc, "", 0, func(line int, field, why string) {
+		wrong = append(wrong, Error{field, line, why})
+	})
+	return errors.Join(wrong...)
+}
+
+const maxDepth = 100 // levels; Butane has less than 15
+
+// elsewhere finds the fields that name another file or an address.
+func elsewhere(n *yaml.Node, field string, depth int, say func(line int, field, why string)) {
+	if depth > maxDepth {
+		say(n.Line, field[:min(len(field), 80)], fmt.Sprintf("is nested deeper than %d levels", maxDepth))
+		return
+	}
+	for i, child := range n.Content {
+		switch n.Kind {
+		case yaml.MappingNode:
+			if i%2 == 0 {
+				continue
+			}
+			key, at := n.Content[i-1], strings.TrimPrefix(field+"."+n.Content[i-1].Value, ".")
+			switch key.Value {
+			case "local", "contents_local", "ssh_authorized_keys_local", "trees":
+				say(key.Line, at, "files beside it are not read: write the contents inline")
+			case "source":
+				if child.Alias != nil {
+					child = child.Alias
+				}
+				if scheme, _, found := strings.Cut(child.Value, ":"); found && !strings.EqualFold(scheme, "data") {
+					say(key.Line, at, "nothing is fetched: write the contents inline")
+				}
+			default:
+				elsewhere(child, at, depth+1, say)
+			}
+		case yaml.SequenceNode:
+			elsewhere(child, fmt.Sprintf("%s[%d]", field, i), depth+1, say)
+		default:
+			elsewhere(child, field, depth+1, say)
+		}
+	}
+}
+
+// inOrder sorts a report by line, field and words: butane goes over maps.
+func inOrder(a, b report.Entry) int {
+	x, y := words(a), words(b)
+	return cmp.Or(cmp.Compare(x.Line, y.Line), cmp.Compare(x.Field, y.Field), cmp.Compare(x.Why, y.Why))
+}
+
+// words are an entry of butane's report.
+func words(e report.Entry) Error {
+	field := ""
+	for _, step := range e.Context.Path {
+		switch s := step.(type) {
+		case int:
+			field += fmt.Sprintf("[%d]", s)
+		case string:
+			field += "." + s
+		}
+	}
+	out := Error{Field: strings.TrimPrefix(field, "."), Why: plain(e.Message)}
+	if p := e.Marker.StartP; p != nil {
+		out.Line = int(p.Line)
+	}
+	return out
+}
+
+var quoted = regexp.MustCompile("`[^`]*`")
+
+// plain makes what a library says one line without the values that it quotes.
+func plain(text string) string {
+	text = quoted.ReplaceAllString(text, "a value")
+	text = strings.Join(strings.Fields(text), " ")
+	for _, begin := range []string{"Error unmarshaling yaml: ", "yaml: ", "unmarshal errors: "} {
+		text = strings.TrimPrefix(text, begin)
+	}
+	return text
+}
