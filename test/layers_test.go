@@ -74,7 +74,6 @@ var rooms = []room{
 
 // exceptions are the complaints that are not made, by how they begin, each with its reason.
 var exceptions = map[string]string{
-	"internal_deps": "it keeps go.mod whole while packages are being written, and goes with the last of them",
 
 	"nodeops/host/local imports nodeops/agent/loop": "it ends its agent with the loop's own ErrReboot, and keeps its inbox in the loop's Files",
 

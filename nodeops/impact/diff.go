@@ -82,8 +82,9 @@ func sameUnit(a, b machine.Unit) bool {
 		len(changes(a.DropIns, b.DropIns, name, same)) == 0
 }
 
-// users follows MCO main: of an account, only the keys and the password of core can be changed
-// on a node that lives. An account core without either is the same as none.
+// users follows MCO main but for one thing: of an account, only the keys of core can be changed on
+// a node that lives. MCO changes core's password, too; our agent does not write /etc/shadow, and
+// what it cannot do must not be promised. An account core without either is the same as none.
 func (p *plan) users(old, new []machine.User, rules []Rule) {
 	same := func(a, b machine.User) bool {
 		return slices.Equal(a.SSHKeys, b.SSHKeys) && a.PasswordHash == b.PasswordHash
@@ -98,7 +99,7 @@ func (p *plan) users(old, new []machine.User, rules []Rule) {
 			p.follow(forSSHKey(rules), field+".sshAuthorizedKeys")
 		}
 		if c.old.PasswordHash != c.new.PasswordHash {
-			p.follow(forSSHKey(rules), field+".passwordHash")
+			p.add(Impossible, field+".passwordHash")
 		}
 	}
 }

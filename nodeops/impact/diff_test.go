@@ -106,7 +106,7 @@ func TestDiff(t *testing.T) {
 		{"a unit with a rule is read anew first", bare, unit("iri-registry.service", "a"), "reload < iri-registry.service\nrestart iri-registry.service < iri-registry.service"},
 		{"only the exact name of a unit counts", bare, unit("iri-registry.service.d", "a"), "reboot < iri-registry.service.d"},
 		{"ssh keys of core", user("core", "", "k1"), user("core", "", "k1", "k2"), "none < passwd.users[core].sshAuthorizedKeys"},
-		{"the password of core", user("core", "x"), user("core", "y"), "none < passwd.users[core].passwordHash"},
+		{"the password of core", user("core", "x"), user("core", "y"), "impossible < passwd.users[core].passwordHash"},
 		{"all keys of core go", user("core", "", "k1"), bare, "none < passwd.users[core].sshAuthorizedKeys"},
 		{"a core without keys is as none", user("core", ""), bare, ""},
 		{"another account", bare, user("admin", "", "k1"), "impossible < passwd.users[admin]"},
