@@ -194,14 +194,19 @@ func (d *demo) leave(ctx context.Context, took time.Duration) error {
 		return err
 	}
 	d.story.say("\nAll of it was true, in %.0f s. The fleet is yours to go on with:\n", took.Seconds())
-	for _, line := range []string{
-		"cd " + d.dir,
+	lines := []string{"cd " + d.dir}
+	if exe, err := os.Executable(); err == nil {
+		if found, err := exec.LookPath("sluice"); err != nil || found != exe {
+			lines = append(lines, "export PATH="+filepath.Dir(exe)+":$PATH")
+		}
+	}
+	for _, line := range append(lines,
 		"sluice get --local fleet",
 		"sluice why --local fleet",
 		"sluice preview repo --base HEAD~1 --head HEAD",
 		"ls -R fleet/nodes/worker-1/root/etc",
 		"(edit repo, commit, git push) and then: sluice run --local fleet --once",
-	} {
+	) {
 		d.story.say("  %s", line)
 	}
 	return nil

@@ -365,7 +365,11 @@ func Mistakes(head string, mistakes render.Errors) string {
 			fmt.Fprintf(&b, "- and %d more\n", len(mistakes)-shown)
 			break
 		}
-		fmt.Fprintf(&b, "- %s", code(m.File))
+		where := m.File
+		if m.Line > 0 {
+			where += fmt.Sprint(":", m.Line)
+		}
+		fmt.Fprintf(&b, "- %s", code(where))
 		if m.Field != "" {
 			fmt.Fprintf(&b, " %s", code(m.Field))
 		}
