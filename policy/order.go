@@ -40,7 +40,7 @@ type Stage struct {
 
 func canary(r Request) (Outcome, string) {
 	c := r.Rollout.Canary
-	if c == nil || r.Away {
+	if c == nil || r.Begun {
 		return Allow, ""
 	}
 	if len(c.Labels) > 0 {
@@ -65,7 +65,7 @@ func canary(r Request) (Outcome, string) {
 }
 
 func soak(r Request) (Outcome, string) {
-	if r.Away || r.Stage.LastAt.IsZero() {
+	if r.Begun || r.Stage.LastAt.IsZero() {
 		return Allow, ""
 	}
 	return soaks("the last node soaks", r.Stage.LastAt, r.Rollout.Soak, r.Now)
@@ -88,7 +88,7 @@ func soaks(what string, since time.Time, length string, now time.Time) (Outcome,
 // zones lets a canary with labels through the barrier: it comes before every zone.
 func zones(r Request) (Outcome, string) {
 	o := r.Rollout.Order
-	if o == nil || r.Away {
+	if o == nil || r.Begun {
 		return Allow, ""
 	}
 	if o.Zones == "barrier" && !r.Canary && r.Zone != r.Stage.Zone {
@@ -101,7 +101,7 @@ func zones(r Request) (Outcome, string) {
 }
 
 func after(r Request) (Outcome, string) {
-	if r.Away || len(r.Stage.Behind) == 0 {
+	if r.Begun || len(r.Stage.Behind) == 0 {
 		return Allow, ""
 	}
 	return Wait, "pool " + strings.Join(r.Stage.Behind, ", pool ") + " must have landed this commit first"

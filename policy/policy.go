@@ -73,13 +73,13 @@ type Freeze struct {
 type Request struct {
 	Pool    string
 	Node    string
-	Commit  string
 	Paused  bool
 	Rollout Rollout
 	Actions []impact.Action // what the step would cost the node; none when it is there already
 	Now     time.Time
 
 	Away    bool // the node is off work already: it takes no further slot of the budget
+	Begun   bool // this attempt has begun the node already, or must repair it: it keeps its turn
 	Failing bool // the node failed an order of ours: a repair waits for no window
 	Drift   []nodeops.Drift
 	Zone    string // of the node

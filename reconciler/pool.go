@@ -16,16 +16,21 @@ import (
 
 // stepPool takes one pool one step on: where to, at what cost, may we, who is next.
 func (s *State) stepPool(want render.Pool, crew []Node, o Observed) []Effect {
+	before := s.Generation
 	p := s.retarget(s.Pools[want.Name], want, crew, o)
 	updated := p.Counts.Updated
 	errands := plan(p, crew, o)
 	p = p.mourn(want, errands)
-	if back, ok := s.retreat(p, o); ok {
-		p, updated = back, 0
+	if back, ok := s.retreat(p, want, o); ok {
+		p = back
 		errands = plan(p, crew, o)
 		p = p.mourn(want, errands)
 	}
-	p = p.pass(want, errands, updated, o.Now)
+	fresh := s.Generation != before
+	if fresh {
+		updated = p.Counts.Updated // nodes that are there already have not come there now
+	}
+	p = p.pass(want, errands, updated, fresh, o.Now)
 	effects := p.advance(want, errands, s.bench(p, want, errands, o))
 	p = p.clock(errands, effects, o.Now)
 	p = p.settle(want, errands, len(effects) > 0, o.Now)
@@ -40,6 +45,7 @@ type errand struct {
 	cost    []impact.Action
 	asked   bool // it has its order of this attempt, and may still begin
 	reached bool // it is what the pool should be
+	failed  bool // it has answered this attempt, and not by becoming that
 
 	away string // why it is not at work; "" when it is
 }
@@ -61,6 +67,11 @@ func plan(p Pool, crew []Node, o Observed) []errand {
 		e.away = p.away(n, len(known.diff(n.Report.Config, n.Order.Config)) > 0)
 		e.asked = n.Order.Config == p.Target && n.Order.Generation >= p.Generation && !(answered(n) && n.Report.Phase == nodeops.Expired)
 		e.reached = n.Order.Config == p.Target && answered(n) && n.Report.Phase == nodeops.Done && n.Report.Config == p.Target
+		switch n.Report.Phase {
+		case nodeops.Failed, nodeops.Restored, nodeops.Refused:
+			e.failed = e.asked && answered(n)
+		case nodeops.Idle, nodeops.Working, nodeops.Done, nodeops.Expired:
+		}
 		if !e.reached {
 			e.cost = known.diff(n.Report.Config, p.Target)
 			if busy(n) || n.Report.Phase == nodeops.Failed { // it may be half way to any of its orders
@@ -114,23 +125,27 @@ func (p Pool) mourn(want render.Pool, errands []errand) Pool {
 		if e.away != "" {
 			p.Counts.Unavailable++
 		}
-		if !e.asked || !answered(e.Node) {
-			continue
-		}
-		switch e.Report.Phase {
-		case nodeops.Failed, nodeops.Restored, nodeops.Refused:
+		if e.failed {
 			p.Counts.Failed++
 			if first == "" {
 				first = fmt.Sprintf("node %s %s: %s", e.Name, e.Report.Phase, e.Report.Why)
 			}
-		case nodeops.Idle, nodeops.Working, nodeops.Done, nodeops.Expired:
 		}
 	}
-	budget := min(p.Rules.Rollout.Stops(len(errands)), want.Policy.Stops(len(errands)))
-	if p.Counts.Failed >= budget && p.Halt == "" {
+	if p.Counts.Failed >= p.budget(want) && p.Halt == "" {
 		p.Halt = first
 	}
 	return p
+}
+
+// budget is how many nodes may fail before the target is stopped. While the canaries are not
+// through it is one, whatever the rules allow later: that is what they are for.
+func (p Pool) budget(want render.Pool) int {
+	here, head := p.Rules.Rollout, want.Policy
+	if here.Canary != nil && p.CanaryAt.IsZero() || head.Canary != nil && p.HeadCanaryAt.IsZero() {
+		return 1
+	}
+	return min(here.Stops(p.Counts.Nodes), head.Stops(p.Counts.Nodes))
 }
 
 // advance gives each node its next effect. Only a free gate starts a node; what was started is
@@ -214,7 +229,7 @@ func (p Pool) settle(want render.Pool, errands []errand, moving bool, now time.T
 		if !e.reached || e.Cordon == Ours {
 			phase = Progressing
 		}
-		moving = moving || !e.reached && (busy(e.Node) || e.Cordon == Ours) || e.reached && e.Cordon == Ours
+		moving = moving || !e.failed && (e.Cordon == Ours || !e.reached && busy(e.Node))
 	}
 	if p.Counts.Failed > 0 && p.Halt == "" && !moving && len(p.Waiting) == 0 {
 		p.Halt = fmt.Sprintf("%d nodes failed, within the budget; nothing else is left to do", p.Counts.Failed)

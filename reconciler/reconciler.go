@@ -85,24 +85,33 @@ type State struct {
 
 // Pool is what is remembered of one pool.
 type Pool struct {
-	Phase      Phase                      `json:"phase"`
-	Since      time.Time                  `json:"since"`
-	Revision   source.Revision            `json:"revision"`             // the commit that asked for the target, or confirmed it
-	Target     machine.Digest             `json:"target"`               // what the pool is moving to
-	Generation uint64                     `json:"generation"`           // of the orders of this attempt
-	Spurned    machine.Digest             `json:"spurned,omitempty"`    // what Revision asks for, and what failed: refused until there is a new commit
-	Why        string                     `json:"why,omitempty"`        // why it was taken back
-	RollbackOf string                     `json:"rollbackOf,omitempty"` // an earlier commit with this very target
-	Rules      Rules                      `json:"rules"`                // in force: an author cannot relax a rule and use it at once
-	Waiting    []policy.Finding           `json:"waiting,omitempty"`    // why the next node is not started
-	Halt       string                     `json:"halt,omitempty"`       // why the attempt was stopped
-	Counts     Counts                     `json:"counts"`
-	LastAt     time.Time                  `json:"lastAt,omitzero"`   // when a node last came to the target
-	CanaryAt   time.Time                  `json:"canaryAt,omitzero"` // when the canaries had
-	Begun      map[string]Begun           `json:"begun,omitempty"`   // nodes that are being taken to the target
-	Pace       map[string][]time.Duration `json:"pace,omitempty"`    // kind -> how long nodes took of late, newest last
-	History    []Landing                  `json:"history,omitempty"` // newest first
-	Status     source.Status              `json:"status"`            // what the forge should show for Revision
+	Phase        Phase                      `json:"phase"`
+	Since        time.Time                  `json:"since"`
+	Revision     source.Revision            `json:"revision"`             // the commit that asked for the target, or confirmed it
+	Target       machine.Digest             `json:"target"`               // what the pool is moving to
+	Generation   uint64                     `json:"generation"`           // of the orders of this attempt
+	Spurned      machine.Digest             `json:"spurned,omitempty"`    // what Revision asks for, and what failed: refused until there is a new commit
+	Why          string                     `json:"why,omitempty"`        // why it was taken back
+	RollbackOf   string                     `json:"rollbackOf,omitempty"` // an earlier commit with this very target
+	Rules        Rules                      `json:"rules"`                // in force: an author cannot relax a rule and use it at once
+	Waiting      []policy.Finding           `json:"waiting,omitempty"`    // why the next node is not started
+	Halt         string                     `json:"halt,omitempty"`       // why the attempt was stopped
+	Counts       Counts                     `json:"counts"`
+	LastAt       time.Time                  `json:"lastAt,omitzero"`       // when a node last came to the target
+	CanaryAt     time.Time                  `json:"canaryAt,omitzero"`     // when the canaries had
+	HeadCanaryAt time.Time                  `json:"headCanaryAt,omitzero"` // the same by the rules of the head
+	Begun        map[string]Begun           `json:"begun,omitempty"`       // nodes that are being taken to the target
+	Pace         map[string][]time.Duration `json:"pace,omitempty"`        // kind -> how long nodes took of late, newest last
+	History      []Landing                  `json:"history,omitempty"`     // newest first
+	Status       source.Status              `json:"status"`                // what the forge should show for Revision
+}
+
+// Reason is why the pool is halted; "" when it is not.
+func (p Pool) Reason() string {
+	if p.Halt == "" && p.Spurned != "" {
+		return "taken back to " + source.Short(p.RollbackOf) + ": " + p.Why
+	}
+	return p.Halt
 }
 
 // Rules are what the gate asks a pool's revision.

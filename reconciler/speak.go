@@ -124,6 +124,9 @@ func (s State) speak(o Observed, effects []Effect) (State, []Effect) {
 	})
 	due := slices.Concat(s.Outbox, current)
 	s.Said = slices.DeleteFunc(s.Said, func(st source.Status) bool {
+		if o.Proposals == nil && st.Pool == "" {
+			return false // of a pull request, perhaps: nobody could list them
+		}
 		return !slices.ContainsFunc(due, func(d source.Status) bool { return d.Commit == st.Commit && d.Pool == st.Pool })
 	})
 	for _, st := range due {

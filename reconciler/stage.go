@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 type bench struct {
 	request policy.Request // what all nodes share
 	gate    policy.Gate
+	begun   map[string]Begun
 	rules   []Rules
 	stages  []policy.Stage // one for each of the rules
 	heard   map[question]policy.Verdict
@@ -25,22 +27,26 @@ type bench struct {
 // question is all that tells one node's request from another's of the same pool and step: most
 // of five thousand nodes ask the same.
 type question struct {
-	away, failing, canary bool
-	zone                  string
-	cost                  *impact.Action // of the shared bill
-	gone, started         int
+	begun, away, failing, canary bool
+	zone                         string
+	cost                         *impact.Action // of the shared bill
+	gone, started                int
 }
 
 func (s *State) bench(p Pool, want render.Pool, errands []errand, o Observed) *bench {
 	b := &bench{
-		gate: o.Gate, heard: map[question]policy.Verdict{}, rules: []Rules{p.Rules},
-		request: policy.Request{Pool: want.Name, Commit: p.Revision.Commit, Paused: want.Strategy.Paused, Now: o.Now, Nodes: len(errands)},
+		gate: o.Gate, begun: p.Begun, heard: map[question]policy.Verdict{}, rules: []Rules{p.Rules},
+		request: policy.Request{Pool: want.Name, Paused: want.Strategy.Paused, Now: o.Now, Nodes: len(errands)},
 	}
 	if head := (Rules{want.Policy, want.Strategy.MaxUnavailable}); !reflect.DeepEqual(head, p.Rules) {
 		b.rules = append(b.rules, head)
 	}
-	for _, r := range b.rules {
-		b.stages = append(b.stages, s.stage(p, r.Rollout, errands, o))
+	for i, r := range b.rules {
+		st := s.stage(p, r.Rollout, errands, o)
+		if i == 1 {
+			st.CanaryAt = p.HeadCanaryAt
+		}
+		b.stages = append(b.stages, st)
 	}
 	return b
 }
@@ -62,7 +68,7 @@ func (s *State) stage(p Pool, r policy.Rollout, errands []errand, o Observed) po
 		if !e.reached && isCanary(e.Node, r) {
 			st.Canaries = append(st.Canaries, e.Name)
 		}
-		if !e.reached && !unfinished { // errands come zone by zone
+		if !e.reached && !e.failed && !unfinished { // errands come zone by zone
 			unfinished, st.Zone = true, e.Labels[zoneLabel]
 		}
 	}
@@ -104,8 +110,13 @@ func (b *bench) judge(e errand, gone []string) (verdict policy.Verdict) {
 	for i, rules := range b.rules {
 		r := b.request
 		r.Node, r.Zone, r.Actions, r.Drift = e.Name, e.Labels[zoneLabel], e.cost, e.Report.Drift
-		r.Away, r.Failing = off, failing(e.Node)
+		_, begun := b.begun[e.Name] // or was decided to be, and the effect got lost
+		r.Away, r.Failing, r.Begun = off, failing(e.Node), begun && busy(e.Node) || e.Cordon == Ours || failing(e.Node)
 		r.Rollout, r.MaxUnavailable, r.Stage = rules.Rollout, rules.MaxUnavailable, b.stages[i]
+		if !off && e.away != "" { // it cannot stand in its own way
+			r.Stage.ZoneAway = maps.Clone(r.Stage.ZoneAway)
+			r.Stage.ZoneAway[r.Zone]--
+		}
 		r.Unavailable, r.Canary = gone, isCanary(e.Node, rules.Rollout)
 		if v := b.ask(i, r); i == 0 || v.Outcome > verdict.Outcome {
 			verdict = v
@@ -118,7 +129,7 @@ func (b *bench) ask(rules int, r policy.Request) policy.Verdict {
 	if len(r.Drift) > 0 {
 		return b.gate.Judge(r) // its reason names the node
 	}
-	q := question{r.Away, r.Failing, r.Canary, r.Zone, &r.Actions[0], len(r.Unavailable), 2*r.Stage.Started + rules}
+	q := question{r.Begun, r.Away, r.Failing, r.Canary, r.Zone, &r.Actions[0], len(r.Unavailable), 2*r.Stage.Started + rules}
 	v, ok := b.heard[q]
 	if !ok {
 		v = b.gate.Judge(r)
@@ -139,30 +150,38 @@ func (b *bench) started(e errand) {
 	}
 }
 
-// pass notes when nodes, and the canaries among them, came through.
-func (p Pool) pass(want render.Pool, errands []errand, before int, now time.Time) Pool {
+// pass notes when nodes, and the canaries among them, came through. What is through at the start
+// of an attempt has nothing to prove: a pool that goes back soaks for nobody.
+func (p Pool) pass(want render.Pool, errands []errand, before int, fresh bool, now time.Time) Pool {
 	if p.Counts.Updated > before {
 		p.LastAt = now
 	}
-	rules := p.Rules.Rollout
-	if rules.Canary == nil {
-		rules = want.Policy
+	at := now
+	if fresh {
+		at = time.Unix(0, 0).UTC() // long before anybody asked
 	}
-	c := rules.Canary
-	if c == nil || !p.CanaryAt.IsZero() {
-		return p
+	if p.CanaryAt.IsZero() && through(p.Rules.Rollout, errands) {
+		p.CanaryAt = at
 	}
-	if len(c.Labels) == 0 {
-		if first, err := policy.Limit(c.Nodes, len(errands)); err == nil && p.Counts.Updated >= first {
-			p.CanaryAt = now
-		}
-		return p
+	if p.HeadCanaryAt.IsZero() && through(want.Policy, errands) {
+		p.HeadCanaryAt = at
 	}
-	for _, e := range errands {
-		if isCanary(e.Node, rules) && !e.reached {
-			return p
-		}
-	}
-	p.CanaryAt = now
 	return p
+}
+
+// through says that the canaries of some rules are at the target.
+func through(r policy.Rollout, errands []errand) bool {
+	if r.Canary == nil {
+		return true
+	}
+	first, err := policy.Limit(r.Canary.Nodes, len(errands))
+	reached := 0
+	for _, e := range errands {
+		if e.reached {
+			reached++
+		} else if isCanary(e.Node, r) {
+			return false
+		}
+	}
+	return len(r.Canary.Labels) > 0 || err == nil && reached >= first
 }

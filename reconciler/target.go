@@ -18,7 +18,10 @@ func (s *State) retarget(p Pool, want render.Pool, crew []Node, o Observed) Pool
 		digest = p.Target // this commit has had its attempt, and was taken back
 	}
 	moved := digest != p.Target
-	if p.Target == "" || !moved && fresh {
+	switch {
+	case p.Target == "":
+		p.Rules = s.inherit(rules, crew)
+	case !moved && fresh:
 		p.Rules = rules // nothing rides on this commit: it brings rules, and no new content
 	}
 	if fresh {
@@ -34,19 +37,31 @@ func (s *State) retarget(p Pool, want render.Pool, crew []Node, o Observed) Pool
 	return p
 }
 
+// inherit finds the rules of a pool that is new. Where its nodes come from another, those of that
+// one stay in force: a new name relaxes nothing.
+func (s *State) inherit(rules Rules, crew []Node) Rules {
+	for _, name := range sortedKeys(s.Pools) {
+		old := s.Pools[name]
+		if slices.ContainsFunc(crew, func(n Node) bool { return old.Target != "" && n.Order.Config == old.Target }) {
+			return old.Rules
+		}
+	}
+	return rules
+}
+
 // attempt starts over: orders of a new generation, and nothing held against anybody.
 func (s *State) attempt(p Pool, now time.Time) Pool {
 	s.Generation++
 	p.Generation, p.Halt, p.Waiting = s.Generation, "", nil
-	p.Counts.Updated, p.LastAt, p.CanaryAt = 0, time.Time{}, time.Time{}
+	p.LastAt, p.CanaryAt, p.HeadCanaryAt = time.Time{}, time.Time{}, time.Time{}
 	p.Phase, p.Since = Progressing, now
 	return p
 }
 
 // retreat goes back to what the pool had before a target that failed, where the rules in force
 // ask for it. The failed target is refused until there is a new commit.
-func (s *State) retreat(p Pool, o Observed) (Pool, bool) {
-	if p.Halt == "" || p.Counts.Failed == 0 || p.Spurned != "" || !p.Rules.Rollout.RollsBack() || len(p.History) == 0 {
+func (s *State) retreat(p Pool, want render.Pool, o Observed) (Pool, bool) {
+	if p.Counts.Failed < p.budget(want) || p.Spurned != "" || !p.Rules.Rollout.RollsBack() || len(p.History) == 0 {
 		return p, false
 	}
 	last := p.History[0]

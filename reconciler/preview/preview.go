@@ -54,8 +54,9 @@ type Pool struct {
 	Nodes      map[string][]string `json:"nodes"` // kind -> nodes, from what each node has now
 	Waves      [][]string          `json:"waves"` // nodes that are taken together, in order
 	RollbackOf string              `json:"rollbackOf,omitempty"`
-	Held       []policy.Finding    `json:"held,omitempty"`     // what stands between the merge and the first node
-	Start      time.Time           `json:"start,omitzero"`     // when the first node is taken, if not at once
+	Held       []policy.Finding    `json:"held,omitempty"` // what stands between the merge and the first node
+	Start      time.Time           `json:"start,omitzero"` // when the first node is taken, if not at once
+	blocked    string              // what cannot be changed in place, and where
 	Left       []string            `json:"left,omitempty"`     // nodes that no wave reaches, for the reasons in Held
 	Estimate   *Estimate           `json:"estimate,omitempty"` // nil where the nodes have no history
 }
@@ -122,6 +123,9 @@ func (w *world) compare(in Input, after render.Pool) Pool {
 		}
 		p.Actions = append(p.Actions, c)
 		p.Kind = max(p.Kind, a.Kind)
+		if a.Kind == impact.Impossible && p.blocked == "" {
+			p.blocked = a.Cause
+		}
 	}
 	if c, ok := impact.FindCheaper(before.Config, after.Config, in.Rules); ok {
 		p.Cheaper = &c
@@ -138,8 +142,12 @@ func (w *world) compare(in Input, after render.Pool) Pool {
 		}
 		kind, ok := paid[has]
 		if !ok {
-			kind = w.price(has, after.Config, in.Rules)
+			var cause string
+			kind, cause = w.price(has, after.Config, in.Rules)
 			paid[has] = kind
+			if kind == impact.Impossible && p.blocked == "" {
+				p.blocked = "node " + n.Name + ": " + cause
+			}
 		}
 		p.Nodes[kind.String()] = append(p.Nodes[kind.String()], n.Name)
 		p.Kind = max(p.Kind, kind)
@@ -151,13 +159,21 @@ func (w *world) compare(in Input, after render.Pool) Pool {
 	return p
 }
 
-// price is the kind of a move from what a node has. What is not known costs a reboot.
-func (w *world) price(has machine.Digest, to machine.Config, rules []impact.Rule) impact.Kind {
+// price is the kind of a move from what a node has, and what makes it so. What is not known costs
+// a reboot.
+func (w *world) price(has machine.Digest, to machine.Config, rules []impact.Rule) (impact.Kind, string) {
 	old, ok := w.seen.Known[has]
 	if !ok && has != "" {
-		return impact.Reboot
+		return impact.Reboot, "a config that is not known any more"
 	}
-	return impact.Worst(impact.Diff(old, to, rules))
+	actions := impact.Diff(old, to, rules)
+	worst := impact.Worst(actions)
+	for _, a := range actions {
+		if a.Kind == worst {
+			return worst, a.Cause
+		}
+	}
+	return worst, ""
 }
 
 func find(pools []render.Pool, name string) render.Pool {
@@ -270,9 +286,9 @@ func (w *world) hold(pools []Pool) {
 				pools[i].Held = append(pools[i].Held, f)
 			}
 		}
-		if pools[i].Kind == impact.Impossible && st.Halt == "" {
+		if pools[i].blocked != "" && st.Halt == "" {
 			pools[i].Held = append(pools[i].Held, policy.Finding{Check: "inPlace", Outcome: policy.Deny,
-				Reason: "pool " + pools[i].Name + ": " + pools[i].Actions[0].Cause + " cannot be changed in place"})
+				Reason: "pool " + pools[i].Name + ": " + pools[i].blocked + " cannot be changed in place"})
 		}
 	}
 }

@@ -136,6 +136,22 @@ func TestPreviewGoesByWhatNodesHave(t *testing.T) {
 	}
 }
 
+// A node that nobody judges, since somebody else has cordoned it, may be the only one that cannot
+// follow.
+func TestANodeThatCannotFollowIsNamedThoughNothingChanges(t *testing.T) {
+	old := machine.Config{FIPS: true}
+	nodes := fleet("worker", 2)
+	nodes[1].Order = nodeops.Order{Node: "worker-2", Generation: 1, Config: old.Digest()}
+	nodes[1].Report = nodeops.Report{Generation: 1, Config: old.Digest(), Phase: nodeops.Done}
+	nodes[1].Cordon = reconciler.Foreign
+	in := input(one(pool("worker", "", machine.Config{})), one(pool("worker", "", machine.Config{})), nodes...)
+	in.Known = map[machine.Digest]machine.Config{old.Digest(): old}
+	r := Make(in)
+	if r.Verdict != policy.Deny || !strings.Contains(r.Markdown(), "worker-2: fips") {
+		t.Errorf("verdict %v:\n%s", r.Verdict, r.Markdown())
+	}
+}
+
 // The comment is written for people to believe, so nothing that an author names may speak in it.
 func TestHostileNamesCannotSpeakInTheComment(t *testing.T) {
 	evil := "</code></details>@everyone #1 `x` | a |\n\n# **APPROVED** [x](http://evil) <!-- sluice:other --> \u202e\x1b[2J"
