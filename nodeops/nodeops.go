@@ -3,6 +3,7 @@
 package nodeops
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/sluice-gitops/sluice/machine"
@@ -40,6 +41,16 @@ const (
 	Refused  Phase = "refused"  // the order would do more than its ceiling, or cannot be done; nothing was touched
 	Expired  Phase = "expired"  // the order's NotAfter passed before it began; nothing was touched
 )
+
+// UnmarshalText refuses a phase that is not known here: nobody could say what it permits.
+func (p *Phase) UnmarshalText(text []byte) error {
+	switch got := Phase(text); got {
+	case Idle, Working, Done, Restored, Failed, Refused, Expired:
+		*p = got
+		return nil
+	}
+	return fmt.Errorf("phase %q: is not known to this version", text)
+}
 
 // Whole says that the node is wholly at Report.Config: nothing is half applied.
 func (p Phase) Whole() bool { return p != Working && p != Failed }

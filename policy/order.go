@@ -30,6 +30,7 @@ type FailureBudget struct {
 type Stage struct {
 	Reached  int            // nodes at the target
 	Started  int            // nodes at it, or on the way to it
+	Labelled int            // nodes with the canary's labels
 	Canaries []string       // nodes with the canary's labels that are not at the target
 	CanaryAt time.Time      // when the last canary reached it
 	LastAt   time.Time      // when the last node reached it
@@ -46,6 +47,9 @@ func canary(r Request) (Outcome, string) {
 	if len(c.Labels) > 0 {
 		if r.Canary {
 			return Allow, ""
+		}
+		if r.Stage.Labelled == 0 {
+			return Wait, "no node of the pool has the labels of the canary: correct them, or label a node"
 		}
 		if n := len(r.Stage.Canaries); n > 0 {
 			return Wait, fmt.Sprintf("the canary %s comes first (%d to go)", r.Stage.Canaries[0], n)

@@ -65,8 +65,11 @@ func (s *State) stage(p Pool, r policy.Rollout, errands []errand, o Observed) po
 		if e.away != "" {
 			st.ZoneAway[e.Labels[zoneLabel]]++
 		}
-		if !e.reached && isCanary(e.Node, r) {
-			st.Canaries = append(st.Canaries, e.Name)
+		if isCanary(e.Node, r) {
+			st.Labelled++
+			if !e.reached {
+				st.Canaries = append(st.Canaries, e.Name)
+			}
 		}
 		if !e.reached && !e.failed && !unfinished { // errands come zone by zone
 			unfinished, st.Zone = true, e.Labels[zoneLabel]
@@ -175,13 +178,20 @@ func through(r policy.Rollout, errands []errand) bool {
 		return true
 	}
 	first, err := policy.Limit(r.Canary.Nodes, len(errands))
-	reached := 0
+	reached, labelled := 0, 0
 	for _, e := range errands {
+		canary := isCanary(e.Node, r)
+		if canary {
+			labelled++
+		}
 		if e.reached {
 			reached++
-		} else if isCanary(e.Node, r) {
+		} else if canary {
 			return false
 		}
 	}
-	return len(r.Canary.Labels) > 0 || err == nil && reached >= first
+	if len(r.Canary.Labels) > 0 {
+		return labelled > 0
+	}
+	return err == nil && reached >= first
 }

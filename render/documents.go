@@ -8,6 +8,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	mcfg "github.com/openshift/api/machineconfiguration/v1"
@@ -304,6 +305,9 @@ func (r *reader) pool(u *universe, file string, encoded []byte) {
 		p.strategy.MaxUnavailable = in.Spec.MaxUnavailable.String()
 		if _, err := policy.Limit(p.strategy.MaxUnavailable, 1); err != nil {
 			r.fail(file, "spec.maxUnavailable", "%v", err)
+		} else if none, _ := strconv.Atoi(strings.TrimSuffix(p.strategy.MaxUnavailable, "%")); none == 0 {
+			why := "maxUnavailable " + p.strategy.MaxUnavailable + " counts as 1, as MCO main counts; pause the pool to keep its nodes untouched"
+			r.notice("%v", Error{File: file, Line: r.now.line("spec.maxUnavailable"), Why: why})
 		}
 	}
 	p.configs, p.noConfigs = r.selector(file, "spec.machineConfigSelector", in.Spec.MachineConfigSelector)

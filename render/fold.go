@@ -47,6 +47,7 @@ func (r *reader) fold(t taken) (machine.Config, map[string]string) {
 		c := from.of(e.Field)
 		r.failIn(c.at, cmp.Or(c.file, t.file), e.Field, "%s, once all of pool %s is merged", e.Why, t.name)
 	}
+	r.standing(merged, from)
 	return merged, from.files()
 }
 

@@ -2,7 +2,9 @@ package render
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -77,9 +79,67 @@ func (r *reader) policies(all []universe, pools []taken) map[string]policy.Rollo
 				}
 				by[name], out[name] = p, p.spec
 			}
+			r.after(p, pools)
 		}
 	}
+	r.circles(by)
 	return out
+}
+
+// after refuses to wait for a pool that is not there: it would be for ever.
+func (r *reader) after(p rollout, pools []taken) {
+	for _, name := range p.first() {
+		if !slices.ContainsFunc(pools, func(t taken) bool { return t.name == name }) {
+			r.failIn(p.at, p.file, "spec.order.after", "there is no pool %q to wait for: correct the name, or leave it out", name)
+		}
+	}
+}
+
+// circles refuses pools that wait for each other, each circle once.
+func (r *reader) circles(by map[string]rollout) {
+	said := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		round := circle(by, name)
+		if said[name] || round == nil {
+			continue
+		}
+		for _, n := range round {
+			said[n] = true
+		}
+		p := by[name]
+		if len(round) == 1 {
+			r.failIn(p.at, p.file, "spec.order.after", "pool %s would wait for itself: leave it out, or give the pool a RolloutPolicy of its own", name)
+			continue
+		}
+		r.failIn(p.at, p.file, "spec.order.after", "pool %s would wait for ever: it comes after pool %s, which comes after pool %s: take one of them out of an order.after",
+			name, strings.Join(round[1:], ", which comes after pool "), name)
+	}
+}
+
+// circle is the shortest way from a pool back to itself, along what it comes after; nil is none.
+func circle(by map[string]rollout, start string) []string {
+	seen := map[string]bool{}
+	for ways := [][]string{{start}}; len(ways) > 0; ways = ways[1:] {
+		way := ways[0]
+		for _, next := range by[way[len(way)-1]].first() {
+			if next == start {
+				return way
+			}
+			if !seen[next] {
+				seen[next] = true
+				ways = append(ways, append(slices.Clone(way), next))
+			}
+		}
+	}
+	return nil
+}
+
+// first are the pools that must have landed before those of the policy.
+func (p rollout) first() []string {
+	if p.spec.Order == nil {
+		return nil
+	}
+	return p.spec.Order.After
 }
 
 func (r *reader) targets(u universe, p rollout, pools []taken) []string {

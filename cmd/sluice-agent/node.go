@@ -120,7 +120,9 @@ func follow(c *cobra.Command, root, fleet, name string, interval time.Duration) 
 	}
 	defer folder.Close()
 	log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil)).With("node", name)
-	err = n.loop(local.Inbox{Fleet: folder, Node: name}, log).Run(c.Context(), interval)
+	agent := n.loop(local.Inbox{Fleet: folder, Node: name}, log)
+	agent.Wary = true
+	err = agent.Run(c.Context(), interval)
 	if errors.Is(err, loop.ErrReboot) {
 		fmt.Fprintf(c.OutOrStdout(), "%s reboots: start the agent again to boot it\n", name)
 		return nil

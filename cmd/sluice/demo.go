@@ -18,6 +18,7 @@ import (
 
 	"github.com/sluice-gitops/sluice/examples"
 	"github.com/sluice-gitops/sluice/reconciler"
+	"github.com/sluice-gitops/sluice/reconciler/local"
 	"github.com/sluice-gitops/sluice/source/forge/loopback"
 )
 
@@ -157,6 +158,11 @@ func (d *demo) control(ctx context.Context) error {
 		Name: "demo", Repo: d.forge.CloneURL(demoRepo), Branch: "main", Poll: 300 * time.Millisecond,
 		GitHub: demoRepo, GitHubURL: d.forge.APIURL(), BootTime: 700 * time.Millisecond,
 	}
+	release, err := local.Lock(d.fleetDir())
+	if err != nil {
+		return err
+	}
+	defer release()
 	return runLocal(ctx, d.fleetDir(), set, false, slog.New(d.story))
 }
 

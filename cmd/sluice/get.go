@@ -139,14 +139,17 @@ func (s snapshot) has(name string) bool {
 // why gathers every reason for which something is not as the head asks.
 func (s snapshot) why() []reason {
 	out := []reason{}
+	if s.State.Seen == "" {
+		out = append(out, reason{Check: "git", Outcome: policy.Wait, Reason: "no revision of the repository was ever seen: see what sluice run logs"})
+	}
 	if len(s.State.Refused) > 0 {
 		st := s.State.Refused[0]
 		out = append(out, reason{Check: "render", Outcome: policy.Deny, Reason: source.Short(st.Commit) + " " + st.Summary + "; the last good revision stays in force"})
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.State.Pools)) {
 		p := s.State.Pools[name]
-		if p.Halt != "" {
-			out = append(out, reason{Pool: name, Check: "halt", Outcome: policy.Deny, Reason: p.Halt + "; push a fix or a revert"})
+		if why := p.Reason(); why != "" {
+			out = append(out, reason{Pool: name, Check: "halt", Outcome: policy.Deny, Reason: why + "; push a fix or a revert"})
 		}
 		for _, f := range p.Waiting {
 			out = append(out, reason{Pool: name, Check: f.Check, Outcome: f.Outcome, Reason: f.Reason})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -93,20 +94,23 @@ func makePreview(ctx context.Context, path, base, head string, nodes nodesOf, no
 	if in.MergeBase == "" {
 		return none, fmt.Errorf("compare %s with %s: they share no commit", base, head)
 	}
-	at := func(commit string) (fs.FS, []render.Pool, error) {
+	at := func(commit string) (render.Result, error) {
 		tree, err := repo.Tree(commit)
 		if err != nil {
-			return nil, nil, err
+			return render.Result{}, err
 		}
-		result, err := renderTree(tree, nil, nodes.profile)
-		return tree, result.Pools, err
+		return renderTree(tree, nil, nodes.profile)
 	}
-	if _, in.Before, err = at(in.MergeBase); err != nil {
+	before, err := at(in.MergeBase)
+	if err != nil {
 		return none, fmt.Errorf("render the base %s: %w", in.MergeBase[:7], err)
 	}
-	if _, in.After, err = at(in.Head); err != nil {
+	after, err := at(in.Head)
+	if err != nil {
 		return none, err
 	}
+	in.Before, in.After = before.Pools, after.Pools
+	in.Notices = slices.DeleteFunc(after.Notices, func(n string) bool { return slices.Contains(before.Notices, n) })
 	tree, err := repo.Tree(in.Base)
 	if err != nil {
 		return none, err

@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +40,12 @@ func (s settings) validate() error {
 	switch {
 	case s.Repo == "":
 		return usage("which repository does the fleet follow? give --repo once")
+	case scpStyle.MatchString(s.Repo):
+		return usage("--repo: ssh is not supported: give the https address, or a path")
+	case hasCredentials(s.Repo):
+		return usage("--repo: the address holds credentials, which would be kept on disk: give the token in SLUICE_GIT_TOKEN")
+	case s.BootTime < 0:
+		return usage("--boot-time: less than nothing")
 	case s.Poll < time.Second/10:
 		return usage("--poll: asking Git more often than ten times a second helps nobody")
 	case s.GitHub != "" && strings.Count(s.GitHub, "/") != 1:
@@ -44,6 +54,17 @@ func (s settings) validate() error {
 		return usage("--name: want a word without slashes")
 	}
 	return nil
+}
+
+var scpStyle = regexp.MustCompile(`^[\w.-]+@[\w.-]+:`)
+
+// hasCredentials says that a URL holds a password or a query: neither is written anywhere.
+func hasCredentials(repo string) bool {
+	if !strings.Contains(repo, "://") {
+		return false
+	}
+	u, err := url.Parse(repo)
+	return err != nil || u.User != nil || u.RawQuery != ""
 }
 
 func runCommand() *cobra.Command {
@@ -61,8 +82,16 @@ func runCommand() *cobra.Command {
 			if dir == "" {
 				return usage("which fleet? give --local DIR")
 			}
-			set, err := remember(c, dir, set)
+			set, err := recall(c, dir, set)
 			if err != nil {
+				return err
+			}
+			release, err := local.Lock(dir) // before anything is changed: another controller may run on it
+			if err != nil {
+				return err
+			}
+			defer release()
+			if err := durable.WriteJSON(filepath.Join(dir, settingsFile), set, 0o600); err != nil {
 				return err
 			}
 			if nodes != "" {
@@ -89,9 +118,12 @@ func runCommand() *cobra.Command {
 	return c
 }
 
-// remember merges the flags that were given into what the fleet's folder remembers.
-func remember(c *cobra.Command, dir string, given settings) (settings, error) {
-	file := filepath.Join(dir, "fleet.json")
+// settingsFile is where a fleet remembers what it was told.
+const settingsFile = "fleet.json"
+
+// recall merges the flags that were given into what the fleet's folder remembers.
+func recall(c *cobra.Command, dir string, given settings) (settings, error) {
+	file := filepath.Join(dir, settingsFile)
 	set := given
 	if set.Name == "" {
 		set.Name = fleetName(dir)
@@ -114,9 +146,6 @@ func remember(c *cobra.Command, dir string, given settings) (settings, error) {
 	if err := kept.validate(); err != nil {
 		return kept, err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return kept, fmt.Errorf("make fleet: %w", err)
-	}
 	if !strings.Contains(kept.Repo, "://") {
 		abs, err := filepath.Abs(kept.Repo)
 		if err != nil {
@@ -124,7 +153,7 @@ func remember(c *cobra.Command, dir string, given settings) (settings, error) {
 		}
 		kept.Repo = abs
 	}
-	return kept, durable.WriteJSON(file, kept, 0o644)
+	return kept, nil
 }
 
 func fleetName(dir string) string {
@@ -160,11 +189,6 @@ func enlist(dir, file string) error {
 // runLocal is a controller and the agents of all nodes, until the context ends or, with once,
 // until the fleet is at rest.
 func runLocal(ctx context.Context, dir string, set settings, once bool, log *slog.Logger) error {
-	release, err := local.Lock(dir)
-	if err != nil {
-		return err
-	}
-	defer release()
 	f, err := newLocalFleet(dir, set, log)
 	if err != nil {
 		return err
@@ -204,20 +228,21 @@ func (f *localFleet) untilRest(ctx context.Context) error {
 	}
 }
 
-// outcome is an error when a pool is halted: a script should notice.
+// outcome is an error when the fleet is not what the repository asks, and will not be without
+// somebody: a script should notice.
 func (f *localFleet) outcome(ctx context.Context) error {
 	state, err := f.loop.Store.Load(ctx)
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for name, p := range state.Pools {
-		if p.Phase == reconciler.Halted {
-			errs = append(errs, fmt.Errorf("pool %s is halted at %s: %s", name, p.Revision.Short(), p.Halt))
+	errs := []error{f.loop.Git()}
+	for _, name := range slices.Sorted(maps.Keys(state.Pools)) {
+		if p := state.Pools[name]; p.Phase == reconciler.Halted {
+			errs = append(errs, fmt.Errorf("pool %s is halted at %s: %s", name, p.Revision.Short(), p.Reason()))
 		}
 	}
-	for _, st := range state.Refused {
-		errs = append(errs, errors.New(st.Summary))
+	if len(state.Refused) > 0 {
+		errs = append(errs, errors.New(state.Refused[0].Summary))
 	}
 	return errors.Join(errs...)
 }

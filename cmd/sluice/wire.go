@@ -104,34 +104,39 @@ func (f *localFleet) startAgents(ctx context.Context) (wait func(), err error) {
 	}
 	var group sync.WaitGroup
 	for _, name := range names {
-		group.Go(func() {
-			if err := f.live(ctx, name); err != nil {
-				f.log.Error("node", "node", name, "error", err)
-			}
-		})
+		group.Go(func() { f.live(ctx, name) })
 	}
 	return group.Wait, nil
 }
 
 // live is one machine: it boots, its agent works, it reboots.
-func (f *localFleet) live(ctx context.Context, name string) error {
+func (f *localFleet) live(ctx context.Context, name string) {
 	for {
 		err := f.boot(ctx, name)
-		if !errors.Is(err, agentloop.ErrReboot) {
-			return err
+		if ctx.Err() != nil {
+			return
 		}
-		f.log.Info("reboot", "node", name)
+		pause := f.set.BootTime
+		if errors.Is(err, agentloop.ErrReboot) {
+			f.log.Info("reboot", "node", name)
+		} else {
+			f.log.Error("node does not start; it is tried again", "node", name, "error", err)
+			pause = retry
+		}
 		if err := f.fleet.Down(name); err != nil {
-			return err
+			f.log.Error("node", "node", name, "error", err)
 		}
 		poke(f.wake)
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-time.After(f.set.BootTime):
+			return
+		case <-time.After(pause):
 		}
 	}
 }
+
+// retry is how long a node that does not start is left alone.
+const retry = 2 * time.Second
 
 // scan is how often an agent looks for drift when nothing wakes it.
 const scan = 2 * time.Second

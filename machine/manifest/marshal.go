@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/coreos/ignition/v2/config/v3_5/types"
 	"sigs.k8s.io/yaml"
@@ -18,7 +19,21 @@ func Marshal(name string, labels map[string]string, c machine.Config) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	return yaml.JSONToYAML(encoded)
+	return yaml.JSONToYAML(escaped(encoded))
+}
+
+// escaped is JSON in which every character that YAML does not take as it is stands as an escape.
+// Such characters are only found in strings, where an escape means the same.
+func escaped(encoded []byte) []byte {
+	var out []byte
+	for _, r := range string(encoded) {
+		if r >= 0x7f && r < 0xa0 || r == 0xfeff || r == 0xfffe || r == 0xffff {
+			out = fmt.Appendf(out, "\\u%04x", r)
+		} else {
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	return out
 }
 
 // JSON is Marshal as one line of JSON.

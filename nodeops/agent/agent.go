@@ -52,6 +52,7 @@ const MaxAsked = 2
 type Local struct {
 	Journal Journal
 	Lost    string // why the journal or what it needs cannot be read; "" when all can
+	Fresh   bool   // orders that came before now are not remembered, and one that is there may not begin
 	Blind   bool   // what stood on the node before Sluice cannot be read: nothing may be written
 	Kept    Kept
 	Configs map[machine.Digest]machine.Config // those that the journal names, and others known here
@@ -79,7 +80,7 @@ const (
 	Settle Step = "settle" // it held: remember that, and forget what is no longer needed
 	Undo   Step = "undo"   // it did not hold: remember to go back
 	Fail   Step = "fail"   // nothing more can be done at this look
-	Recall Step = "recall" // the journal was lost, and the disk has told what it said
+	Recall Step = "recall" // there was no journal, or it was lost: remember what is known in its place
 )
 
 // Ends says that a look is over after this step.

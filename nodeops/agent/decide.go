@@ -18,6 +18,8 @@ func Decide(want nodeops.Order, target machine.Config, have Local) Job {
 	switch {
 	case have.Lost != "":
 		return recall(want, have)
+	case have.Fresh:
+		return begin(want, have)
 	case have.Trouble != "" && j.Stage != Rest:
 		return undo(have, have.Trouble)
 	case j.Stage == Booting && have.booted(j):
@@ -63,7 +65,7 @@ func (l Local) report(j Journal) nodeops.Report {
 	r := nodeops.Report{Generation: j.Order.Generation, Config: j.Current, Phase: j.Phase, Why: j.Why, BootID: l.BootID}
 	switch {
 	case l.Lost != "":
-		return nodeops.Report{Phase: nodeops.Failed, Why: l.Lost, BootID: l.BootID}
+		return nodeops.Report{Generation: l.Journal.Order.Generation, Phase: nodeops.Failed, Why: l.Lost, BootID: l.BootID}
 	case j.Stage == Rest:
 		r.Drift = l.Drift(j.Current)
 	case j.Stuck != "":

@@ -95,6 +95,12 @@ func TestDecide(t *testing.T) {
 		l.Journal.Order = until(order(6, b, impact.Nothing), now.Add(-time.Hour))
 		l.Journal.Phase, l.Journal.Why = nodeops.Expired, "late"
 	})
+	fresh := change(at(machine.Config{}), func(l *agent.Local) { l.Journal, l.Fresh = agent.Journal{}, true })
+	answered := func(want nodeops.Order) agent.Local {
+		return change(fresh, func(l *agent.Local) { l.Journal, l.Fresh = agent.Decide(want, b, fresh).Journal, false })
+	}
+	unremembered, permitted := answered(order(6, b, impact.Reload)), answered(until(order(6, b, impact.Reload), now.Add(time.Hour)))
+	lost := change(at(a), func(l *agent.Local) { l.Journal, l.Lost, l.Fresh = agent.Journal{}, "it is damaged", true })
 	for _, row := range []struct {
 		name  string
 		want  nodeops.Order
@@ -105,6 +111,17 @@ func TestDecide(t *testing.T) {
 		why   string         // a part of the report's reason
 	}{
 		{"no order yet", nodeops.Order{}, change(at(machine.Config{}), func(l *agent.Local) { l.Journal = agent.Journal{} }), agent.Idle, nodeops.Idle, a, ""},
+		{"no order yet, and no memory", nodeops.Order{}, fresh, agent.Recall, nodeops.Idle, a, ""},
+		{"no memory, and an order is there", order(6, r, impact.Reboot), fresh, agent.Refuse, nodeops.Expired, a, "no memory of before generation 6: order it anew"},
+		{"no memory, and an order is there that is permitted still", until(order(6, b, impact.Reload), now.Add(time.Hour)), fresh, agent.Refuse, nodeops.Expired, a, "no memory"},
+		{"unremembered, the same order again", order(6, b, impact.Reload), unremembered, agent.Idle, nodeops.Expired, a, "no memory"},
+		{"unremembered, permitted for no longer", until(order(6, b, impact.Reload), now.Add(time.Hour)), permitted, agent.Idle, nodeops.Expired, a, "no memory"},
+		{"unremembered, permitted for longer", until(order(6, b, impact.Reload), now.Add(2*time.Hour)), permitted, agent.Write, nodeops.Working, b, ""},
+		{"unremembered, ordered anew", order(7, b, impact.Reload), unremembered, agent.Write, nodeops.Working, b, ""},
+		{"a lost journal, and an order for another config", order(6, b, impact.Reload), lost, agent.Recall, nodeops.Expired, a, "no memory"},
+		{"a lost journal, and an order for what the node is", order(6, a, impact.Reload), lost, agent.Recall, nodeops.Idle, a, ""},
+		{"a lost journal, and a disk that is at no config", order(6, b, impact.Reload), drifted(lost), agent.Fail, nodeops.Failed, a, "at no config known here"},
+
 		{"an older order is not heard", order(4, b, impact.Reboot), at(a), agent.Idle, nodeops.Done, a, ""},
 		{"the same order again", order(5, a, impact.Reboot), at(a), agent.Idle, nodeops.Done, a, ""},
 		{"the same config under a new generation", order(6, a, impact.Nothing), at(a), agent.Settle, nodeops.Done, a, ""},
@@ -168,6 +185,9 @@ func TestDecide(t *testing.T) {
 			job := agent.Decide(row.want, known[row.want.Config], row.have)
 			if job.Step != row.step || job.Report.Phase != row.phase || !strings.Contains(job.Report.Why, row.why) {
 				t.Errorf("step %s, report %s %q; want %s, %s %q", job.Step, job.Report.Phase, job.Report.Why, row.step, row.phase, row.why)
+			}
+			if row.have.Lost != "" && row.phase != nodeops.Idle && job.Report.Generation != row.want.Generation {
+				t.Errorf("generation %d is told, want %d: whoever waits for it would wait for ever", job.Report.Generation, row.want.Generation)
 			}
 			if at, want := job.Journal.Goal, row.goal.Digest(); job.Journal.Stage != agent.Rest && at != want && !(at == "" && want == machine.Config{}.Digest()) {
 				t.Errorf("goal %s, want %s", at.Short(), want.Short())

@@ -139,6 +139,7 @@ func recall(want nodeops.Order, have Local) Job {
 	}
 	if len(found) == 0 {
 		job := have.job(Fail, Journal{})
+		job.Report.Generation = max(want.Generation, job.Report.Generation) // whoever waits for this order must hear of it
 		job.Report.Why += "; the disk is wholly at no config known here, so nothing is written: give the node its files back, or join it anew"
 		return job
 	}
@@ -148,13 +149,33 @@ func recall(want nodeops.Order, have Local) Job {
 	}
 	t, _ := TreeOf(have.Configs[current], have.Facts)
 	have.Lost = ""
-	job := have.job(Recall, Journal{Current: current})
+	next := Journal{Current: current}
+	if have.Fresh && want.Generation > 0 && want.Config != current {
+		next = unremembered(want, current)
+	}
+	job := have.job(Recall, next)
 	job.Kept = have.Kept.only(t)
 	job.Kept.Configs = nil
 	if current != "" {
 		job.Kept.Configs = []machine.Digest{current}
 	}
 	return job
+}
+
+// begin is the first look of a memory. An order that is there already may be an old one, whose
+// drain and window are over: it is left alone, and whoever ordered it judges the node anew.
+func begin(want nodeops.Order, have Local) Job {
+	if want.Generation == 0 {
+		return have.job(Recall, Journal{}) // the next order is news for certain
+	}
+	return have.job(Refuse, unremembered(want, ""))
+}
+
+// unremembered is the journal of a node at a config, with an order that may not begin because
+// nobody knows whether it was taken up before.
+func unremembered(want nodeops.Order, current machine.Digest) Journal {
+	why := fmt.Sprintf("this agent has no memory of before generation %d: order it anew", want.Generation)
+	return Journal{Order: want, Phase: nodeops.Expired, Why: why, Current: current}
 }
 
 func sortedDigests(m map[machine.Digest]machine.Config) []machine.Digest {

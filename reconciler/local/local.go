@@ -110,13 +110,18 @@ func (f Fleet) Nodes(context.Context) ([]reconciler.Node, error) {
 	return out, nil
 }
 
+// node reads one node. A file of it that is damaged is that node's trouble, and nobody else's.
 func (f Fleet) node(name string) (reconciler.Node, error) {
 	n := reconciler.Node{Name: name}
 	var id identity
 	var c cordon
-	for file, into := range map[string]any{"node.json": &id, "order.json": &n.Order, "report.json": &n.Report, "cordon.json": &c} {
-		if _, err := durable.ReadJSON(f.path(name, file), into); err != nil {
-			return n, err
+	var damaged error
+	for _, file := range []struct {
+		name string
+		into any
+	}{{"node.json", &id}, {"order.json", &n.Order}, {"report.json", &n.Report}, {"cordon.json", &c}} {
+		if _, err := durable.ReadJSON(f.path(name, file.name), file.into); err != nil {
+			damaged = errors.Join(damaged, err)
 		}
 	}
 	n.Labels, n.Created = id.Labels, id.Created
@@ -129,6 +134,10 @@ func (f Fleet) node(name string) (reconciler.Node, error) {
 	default:
 		n.Cordon = reconciler.Foreign
 	}
+	if damaged != nil { // nobody knows what it was told, or by whom: it is left alone, and holds a slot
+		n.Ready, n.Cordon, n.Drained = false, reconciler.Foreign, false
+		n.Report.Why = damaged.Error() + ": put the file back, or take it away"
+	}
 	return n, nil
 }
 
@@ -138,7 +147,7 @@ func (f Fleet) path(node, file string) string { return filepath.Join(f.Dir, "nod
 func (f Fleet) Send(_ context.Context, order nodeops.Order) error {
 	var has nodeops.Order
 	if _, err := durable.ReadJSON(f.path(order.Node, "order.json"), &has); err != nil {
-		return err
+		has = nodeops.Order{} // damaged: the new one heals it
 	}
 	if has.Generation > order.Generation {
 		return fmt.Errorf("node has the newer generation %d", has.Generation)
@@ -208,7 +217,7 @@ type saved struct {
 func (s *Store) Load(context.Context) (reconciler.State, error) {
 	var have saved
 	if _, err := durable.ReadJSON(filepath.Join(s.Dir, "state.json"), &have); err != nil {
-		return reconciler.State{}, err
+		return reconciler.State{}, fmt.Errorf("%w: take the file away; what it remembered is found again, but for the history", err)
 	}
 	s.version = have.Version
 	return have.State, nil

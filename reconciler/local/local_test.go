@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-gitops/sluice/durable"
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/nodeops"
+	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/reconciler/local"
 	"github.com/sluice-gitops/sluice/reconciler/loop"
 	"github.com/sluice-gitops/sluice/reconciler/loop/looptest"
@@ -91,24 +92,35 @@ func TestEnlist(t *testing.T) {
 	}
 }
 
-// A file that is damaged is an error that names it: to go on as if it were not there would make
-// orders anew, or forget who cordoned a node.
-func TestDamageIsAnError(t *testing.T) {
+// A node of which a file is damaged is left alone and says which: to go on as if the file were not
+// there would make orders anew, or forget who cordoned it. The other nodes do not suffer for it.
+func TestADamagedNodeIsLeftAlone(t *testing.T) {
 	for _, file := range []string{"node.json", "order.json", "report.json", "cordon.json"} {
 		t.Run(file, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := local.Enlist(dir, "w1", nil, time.Now()); err != nil {
-				t.Fatal(err)
+			for _, name := range []string{"w1", "w2"} {
+				if err := local.Enlist(dir, name, nil, time.Now()); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if err := os.WriteFile(filepath.Join(dir, "nodes", "w1", file), []byte(`{"gener`), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			_, err := local.Fleet{Dir: dir}.Nodes(t.Context())
-			if err == nil || !strings.Contains(err.Error(), "w1/"+file) {
-				t.Errorf("got %v, want an error that names %s", err, file)
+			nodes, err := local.Fleet{Dir: dir}.Nodes(t.Context())
+			if err != nil || len(nodes) != 2 {
+				t.Fatalf("got %+v, %v", nodes, err)
+			}
+			if n := nodes[0]; n.Ready || n.Cordon != reconciler.Foreign || !strings.Contains(n.Report.Why, "w1/"+file) {
+				t.Errorf("got %+v, want a node that is left alone and names %s", n, file)
+			}
+			if !nodes[1].Ready || nodes[1].Cordon != reconciler.Uncordoned {
+				t.Errorf("got %+v of the other node", nodes[1])
 			}
 		})
 	}
+}
+
+func TestADamagedStateIsAnError(t *testing.T) {
 	t.Run("state.json", func(t *testing.T) {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte(`{"version": 3, "st`), 0o600); err != nil {

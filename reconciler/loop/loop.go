@@ -116,74 +116,81 @@ func (l *Loop) Tick(ctx context.Context) (moving bool, err error) {
 	for _, p := range next.Pools {
 		moving = moving || p.Phase == reconciler.Progressing
 	}
-	return moving || len(effects) > 0, l.perform(ctx, next, effects)
+	said, err := l.perform(ctx, next, effects)
+	return moving || said, err
 }
 
+// Git is the error of the last look at the remote; nil when it answered.
+func (l *Loop) Git() error { return l.eyes.gitErr }
+
 // perform does the effects. What fails is seen again at the next tick; a forge that does not
-// answer holds back no node.
-func (l *Loop) perform(ctx context.Context, state reconciler.State, effects []reconciler.Effect) error {
+// answer holds back no node, and is no error of the tick. It says whether a node was moved or
+// something was said.
+func (l *Loop) perform(ctx context.Context, state reconciler.State, effects []reconciler.Effect) (moved bool, err error) {
 	var errs []error
+	do := func(err error, verb string, args ...any) {
+		moved = true
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s %v: %w", verb, args[1], err))
+			return
+		}
+		l.Log.Info(verb, args...)
+	}
 	for _, e := range effects {
 		switch e := e.(type) {
 		case reconciler.Send:
-			errs = append(errs, l.done(l.Fleet.Send(ctx, e.Order), "send", "node", e.Order.Node, "generation", e.Order.Generation, "config", e.Order.Config.Short(), "ceiling", e.Order.Ceiling))
+			do(l.Fleet.Send(ctx, e.Order), "send", "node", e.Order.Node, "generation", e.Order.Generation, "config", e.Order.Config.Short(), "ceiling", e.Order.Ceiling)
 		case reconciler.Drain:
-			errs = append(errs, l.done(l.Fleet.Drain(ctx, e.Node), "drain", "node", e.Node))
+			do(l.Fleet.Drain(ctx, e.Node), "drain", "node", e.Node)
 		case reconciler.Uncordon:
-			errs = append(errs, l.done(l.Fleet.Uncordon(ctx, e.Node), "uncordon", "node", e.Node))
+			do(l.Fleet.Uncordon(ctx, e.Node), "uncordon", "node", e.Node)
 		case reconciler.Post:
-			err := l.tell(ctx, &state, func(s reconciler.State) reconciler.State { return s.Heard(e.Status) },
+			said, err := l.tell(ctx, &state, func(s reconciler.State) reconciler.State { return s.Heard(e.Status) },
 				func() error { return l.Forge.Post(ctx, e.Status) })
-			errs = append(errs, l.done(err, "post", "commit", source.Short(e.Status.Commit), "pool", e.Status.Pool, "state", e.Status.State, "summary", e.Status.Summary))
+			errs, moved = append(errs, err), moved || said
+			if said {
+				l.Log.Info("post", "commit", source.Short(e.Status.Commit), "pool", e.Status.Pool, "state", e.Status.State, "summary", e.Status.Summary)
+			}
 		case reconciler.Remark:
-			err := l.tell(ctx, &state, func(s reconciler.State) reconciler.State { return s.HeardComment(e.Comment) },
+			said, err := l.tell(ctx, &state, func(s reconciler.State) reconciler.State { return s.HeardComment(e.Comment) },
 				func() error { return l.Forge.Comment(ctx, e.Comment) })
-			errs = append(errs, l.done(err, "comment", "proposal", e.Comment.Proposal))
+			errs, moved = append(errs, err), moved || said
+			if said {
+				l.Log.Info("comment", "proposal", e.Comment.Proposal)
+			}
 		default:
 			panic(fmt.Sprintf("loop: cannot do %T", e))
 		}
 	}
-	return errors.Join(errs...)
+	return moved, errors.Join(errs...)
 }
 
 // tell says one thing to the forge and saves the receipt at once, so that a restart repeats at
 // most one. Where no forge is configured the receipt is all there is.
-func (l *Loop) tell(ctx context.Context, state *reconciler.State, heard func(reconciler.State) reconciler.State, say func() error) (err error) {
+func (l *Loop) tell(ctx context.Context, state *reconciler.State, heard func(reconciler.State) reconciler.State, say func() error) (said bool, err error) {
 	if l.Forge != nil {
 		if l.shut.closed(l.Now()) {
-			return errShut
+			return false, nil // why was said when it was shut
 		}
-		defer func() { l.shut.note(err, l.Now()) }() // a receipt that is not saved counts: else the same would be said at every tick
-		err := say()
+		trouble := say()
 		var last interface{ Final() bool }
-		if errors.As(err, &last) && last.Final() {
-			l.Log.Warn("the forge takes this no more; it is left unsaid", "error", err)
-			err = nil
-		}
-		if err != nil {
-			return err
+		switch {
+		case errors.As(trouble, &last) && last.Final():
+			l.Log.Warn("the forge takes this no more; it is left unsaid", "error", trouble)
+		case trouble != nil:
+			l.shut.note(trouble, l.Now())
+			l.Log.Warn("the forge does not take what is said; it is kept, and said later", "error", trouble)
+			return false, nil
 		}
 	}
 	next := heard(*state)
-	if err := l.Store.Save(ctx, next); err != nil {
-		return fmt.Errorf("save receipt: %w", err)
+	err = l.Store.Save(ctx, next)
+	l.shut.note(err, l.Now()) // a receipt that is not saved counts, too: else the same would be said at every tick
+	if err != nil {
+		return false, fmt.Errorf("save receipt: %w", err)
 	}
 	*state = next
-	return nil
-}
-
-var errShut = errors.New("the forge is given a rest")
-
-// done logs an effect and words its failure.
-func (l *Loop) done(err error, verb string, args ...any) error {
-	switch {
-	case err == nil:
-		l.Log.Info(verb, args...)
-		return nil
-	case errors.Is(err, errShut):
-		return nil // said when it was shut
-	}
-	return fmt.Errorf("%s %v: %w", verb, args[1], err)
+	return true, nil
 }
 
 // Run ticks until the context ends: soon after a tick in which something moved, at the latest

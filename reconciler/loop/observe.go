@@ -21,6 +21,7 @@ import (
 // eyes is what the loop has seen and need not look up again. Losing it costs time only.
 type eyes struct {
 	looked    time.Time
+	gitErr    error // of that look
 	sighting  source.Sighting
 	rendered  map[string]rendering // by commit: a commit never renders to anything else
 	kept      map[machine.Digest]machine.Config
@@ -61,7 +62,7 @@ func (l *Loop) observe(ctx context.Context, state reconciler.State) (reconciler.
 func (l *Loop) look(ctx context.Context) {
 	if now := l.Now(); l.eyes.looked.IsZero() || now.Sub(l.eyes.looked) >= l.Poll {
 		sighting, err := l.Source.Look(ctx)
-		if err != nil {
+		if l.eyes.gitErr = err; err != nil {
 			l.Log.Warn("git does not answer; the last revision stays in force", "error", err)
 		}
 		if sighting.Head.Commit != "" {
@@ -95,6 +96,9 @@ func (l *Loop) head(ctx context.Context, state reconciler.State, o *reconciler.O
 		}
 	}
 	o.Head = reconciler.Head{Revision: newest, Pools: seen.result.Pools}
+	if len(seen.result.Pools) == 0 && len(state.Pools) > 0 && seen.mistake == nil {
+		seen.mistake = render.Errors{{File: ".", Why: fmt.Sprintf("no pool is rendered any more, and the fleet has %d: put them back; to retire a fleet, stop its controller", len(state.Pools))}}
+	}
 	if seen.mistake == nil {
 		return nil
 	}
@@ -185,7 +189,13 @@ func (l *Loop) known(ctx context.Context, state reconciler.State, o reconciler.O
 	}
 	named := []machine.Digest{}
 	for _, p := range state.Pools {
-		named = append(named, p.Target)
+		named = append(named, p.Target, p.Spurned)
+		for _, l := range p.History {
+			named = append(named, l.Config) // what a rollback may go back to
+		}
+		for _, b := range p.Begun {
+			named = append(named, b.Sent...)
+		}
 	}
 	for _, n := range o.Nodes {
 		named = append(named, n.Report.Config, n.Order.Config)
@@ -331,7 +341,7 @@ func (l *Loop) preview(ctx context.Context, state reconciler.State, o reconciler
 	}
 	in := preview.Input{
 		Base: base, Head: p.Head, MergeBase: fork, Before: before.result.Pools, After: after.result.Pools,
-		State: state, Nodes: o.Nodes, Known: o.Known, Rules: o.Rules, Gate: o.Gate, Now: o.Now,
+		Notices: added(before.result.Notices, after.result.Notices), State: state, Nodes: o.Nodes, Known: o.Known, Rules: o.Rules, Gate: o.Gate, Now: o.Now,
 	}
 	if p.Fork {
 		in.State, in.Nodes, in.Known = reconciler.State{}, nil, nil
@@ -347,11 +357,16 @@ func (l *Loop) preview(ctx context.Context, state reconciler.State, o reconciler
 	return said, nil
 }
 
+// added are the notices that a proposal brings.
+func added(before, after []string) []string {
+	return slices.DeleteFunc(slices.Clone(after), func(n string) bool { return slices.Contains(before, n) })
+}
+
 // fingerprint tells two fleets apart by what a preview sees of them.
 func fingerprint(nodes []reconciler.Node) string {
 	h := sha256.New()
 	for _, n := range nodes {
-		fmt.Fprintln(h, n.Name, n.Labels, n.Ready, n.Cordon, n.Report.Config)
+		fmt.Fprintln(h, n.Name, n.Labels, n.Ready, n.Cordon, n.Order.Config, n.Report.Config, n.Report.Phase, n.Report.Drift)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
 )
 
@@ -17,7 +18,7 @@ type Estimate struct {
 
 // estimate adds up the waves: each takes as long as its slowest node. It is nil as soon as one
 // wave has a kind that the pool has no history of.
-func estimate(p Pool, st reconciler.Pool) *Estimate {
+func estimate(p Pool, st reconciler.Pool, r policy.Rollout) *Estimate {
 	kind := map[string]string{}
 	for k, nodes := range p.Nodes {
 		for _, n := range nodes {
@@ -44,5 +45,19 @@ func estimate(p Pool, st reconciler.Pool) *Estimate {
 	if len(p.Waves) == 0 {
 		return nil
 	}
+	rest := time.Duration(len(p.Waves)-1) * length(r.Soak)
+	if r.Canary != nil && len(p.Waves) > 1 {
+		rest += length(r.Canary.Soak)
+	}
+	e.Typical, e.Slow = e.Typical+rest, e.Slow+rest
 	return &e
+}
+
+// length is how long a soak is; render has refused what cannot be read.
+func length(soak string) time.Duration {
+	d, err := time.ParseDuration(soak)
+	if err != nil {
+		return 0
+	}
+	return d
 }

@@ -22,6 +22,7 @@ type Input struct {
 	MergeBase  string            // where the proposal left the branch: what it changes is counted from here
 	Before     []render.Pool     // of the merge base
 	After      []render.Pool     // of the proposed head
+	Notices    []string          // what render noticed in the head and not in the merge base
 	State      reconciler.State  // as remembered; the zero State stands for a fleet at rest on Before
 	Nodes      []reconciler.Node // the inventory; a node that never had an order is taken to be at Before
 	Known      map[machine.Digest]machine.Config
@@ -81,9 +82,12 @@ func Make(in Input) Report {
 			r.note(policy.Finding{Check: "pool", Outcome: policy.Warn, Reason: "pool " + before.Name + " goes: its nodes stay as they are, without a pool"})
 		}
 	}
+	for _, n := range in.Notices {
+		r.note(policy.Finding{Check: "render", Outcome: policy.Warn, Reason: n})
+	}
 	w.run(r.Pools)
 	for i, p := range r.Pools {
-		r.Pools[i].Estimate = estimate(p, in.State.Pools[p.Name])
+		r.Pools[i].Estimate = estimate(p, in.State.Pools[p.Name], find(in.After, p.Name).Policy)
 	}
 	for _, p := range r.Pools {
 		for _, f := range p.Held {

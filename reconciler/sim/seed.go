@@ -96,12 +96,26 @@ func newFleet(w *World, opt Options) *fleet {
 	}
 	for i := range f.pools {
 		f.pools[i].Policy = rules(w)
+		if c := f.pools[i].Policy.Canary; c != nil && len(c.Labels) > 0 && !f.labelled(f.pools[i].Name, c.Labels) {
+			f.pools[i].Policy.Canary = nil // it would be closed for ever, rightly
+		}
 	}
 	if w.rng.IntN(6) == 0 {
 		f.pools[0].Policy.Order = &policy.Order{After: []string{f.pools[1].Name}}
 	}
 	f.push()
 	return f
+}
+
+// labelled says that a node of the pool has the labels.
+func (f *fleet) labelled(pool string, want map[string]string) bool {
+	for _, n := range f.nodes {
+		_, member := n.Labels["node-role.kubernetes.io/"+pool]
+		if zone := "topology.kubernetes.io/zone"; member && n.Labels[zone] == want[zone] {
+			return true
+		}
+	}
+	return false
 }
 
 // rules are a pool's policy: each part by a throw of the dice.

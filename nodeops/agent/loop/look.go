@@ -35,6 +35,7 @@ func (l *Loop) look(ctx context.Context, want nodeops.Order) (sight, error) {
 		return s, err
 	}
 	l.configs(ctx, &s, want)
+	s.Fresh = s.Fresh || l.Wary && s.Lost != ""
 	if len(s.Kept.Originals)+len(s.Kept.Configs) == 0 {
 		s.Kept.Base = s.Booted // nothing was ever touched
 	}
@@ -92,6 +93,7 @@ func (l *Loop) recollect(s *sight) error {
 	if err != nil {
 		return fmt.Errorf("read journal: %w", err)
 	}
+	s.Fresh = l.Wary && journal.Kind == agent.Absent
 	kept, err := l.Files.Look(keptPath)
 	if err != nil {
 		return fmt.Errorf("read originals: %w", err)
@@ -154,7 +156,7 @@ func (l *Loop) configs(ctx context.Context, s *sight, want nodeops.Order) {
 		}
 		s.Configs[d] = c
 	}
-	if s.Lost == "" && !j.Hears(want) {
+	if s.Lost == "" && (s.Fresh || !j.Hears(want)) {
 		return
 	}
 	if c, ok := s.Configs[want.Config]; ok {

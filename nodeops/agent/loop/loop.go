@@ -65,13 +65,14 @@ var ErrReboot = errors.New("the machine reboots")
 // Patience is how long a reboot that was asked for may take to end this process.
 const Patience = 10 * time.Minute
 
-// Loop is one node's agent. All of its fields but Log must be set.
+// Loop is one node's agent. All of its fields but Wary and Log must be set.
 type Loop struct {
 	Inbox Inbox
 	Files Files
 	Units Units
 	OS    OS
 	Now   func() time.Time
+	Wary  bool         // takes no order that was there before its memory began; it writes a journal at its first look
 	Log   *slog.Logger // nil logs nothing
 
 	askedIn string // the boot in which this process asked for a reboot
@@ -113,6 +114,7 @@ func (l *Loop) Tick(ctx context.Context) (nodeops.Report, error) {
 		want = nodeops.Order{} // no news: what was begun is still finished
 		silent = fmt.Errorf("read order: %w", silent)
 	}
+	unseen := silent != nil
 	var told nodeops.Report
 	tell := func(r nodeops.Report) {
 		if reflect.DeepEqual(r, told) || ctx.Err() != nil {
@@ -129,8 +131,14 @@ func (l *Loop) Tick(ctx context.Context) (nodeops.Report, error) {
 		if err != nil {
 			return told, errors.Join(silent, err)
 		}
-		if have.silent != nil { // the order cannot be judged without its config
-			silent, want = errors.Join(silent, have.silent), nodeops.Order{}
+		if have.Fresh && unseen { // a memory that begins now would take an old order for a new one
+			return told, silent
+		}
+		if have.silent != nil {
+			silent = errors.Join(silent, have.silent)
+			if have.Lost == "" { // the order cannot be judged without its config
+				want = nodeops.Order{}
+			}
 		}
 		have.Trouble = trouble
 		job := agent.Decide(want, have.target, have.Local)
@@ -139,8 +147,8 @@ func (l *Loop) Tick(ctx context.Context) (nodeops.Report, error) {
 			if !errors.Is(err, ErrReboot) && ctx.Err() == nil { // that we are told to stop is no trouble of the node's
 				r := have.Report()
 				r.Why = err.Error()
-				if have.Journal.Stage == agent.Rest && have.Journal.Hears(want) {
-					r.Generation, r.Phase = want.Generation, nodeops.Failed // it could not even be begun: nobody may wait for it in silence
+				if have.Lost != "" || have.Journal.Stage == agent.Rest && have.Journal.Hears(want) {
+					r.Generation, r.Phase = max(want.Generation, r.Generation), nodeops.Failed // it could not even be begun: nobody may wait for it in silence
 				}
 				tell(r)
 			}

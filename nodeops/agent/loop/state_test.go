@@ -86,6 +86,9 @@ func TestDamagedState(t *testing.T) {
 			if err != nil || r.Phase != row.phase || !strings.Contains(r.Why, row.why) {
 				t.Errorf("%+v, %v", r, err)
 			}
+			if r.Generation != w.inbox.Want.Generation {
+				t.Errorf("told of generation %d, and %d is ordered", r.Generation, w.inbox.Want.Generation)
+			}
 			if row.phase == nodeops.Done && r.Config != quiet.Digest() {
 				t.Errorf("taken for %s", r.Config)
 			}
@@ -128,5 +131,78 @@ func TestJournalCutAnywhere(t *testing.T) {
 	}
 	if d := differs(before, w.picture()); d != "" {
 		t.Errorf("it wrote:\n%s", d)
+	}
+}
+
+// An agent whose memory is removed leaves the order that is there alone, whoever runs then, and
+// begins it under a new generation.
+func TestOrderFromBeforeTheMemory(t *testing.T) {
+	node := newWorld(t)
+	node.send(quiet)
+	node.send(loud)
+	state := func(w *world, name string) string { return filepath.Join(w.dir, "var/lib/sluice", name) }
+	for _, row := range []struct {
+		name   string
+		order  machine.Config
+		forget func(w *world) error
+	}{
+		{"all of it", loud, func(w *world) error { return os.RemoveAll(state(w, "")) }},
+		{"all of it, and another order is there", other, func(w *world) error { return os.RemoveAll(state(w, "")) }},
+		{"the journal cut, and another order is there", other, func(w *world) error { return os.Truncate(state(w, "journal.json"), 40) }},
+		{"the journal gone, and another order is there", other, func(w *world) error { return os.Remove(state(w, "journal.json")) }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := node.copied()
+			w.wary = true
+			w.start()
+			w.inbox.Send(w.inbox.Want.Generation, row.order)
+			w.tick()
+			must(t, row.forget(w))
+			before, reboots := w.picture(), w.box.Asked
+			for range 2 { // the process that runs, and the next one
+				for range 2 {
+					r, err, _ := w.tick()
+					if err != nil || r.Phase != nodeops.Expired || r.Generation != w.inbox.Want.Generation || !strings.Contains(r.Why, "order it anew") {
+						t.Fatalf("%+v, %v", r, err)
+					}
+				}
+				w.start()
+			}
+			if d := differs(before, w.picture()); d != "" || w.box.Asked != reboots {
+				t.Errorf("%d reboots, and it wrote:\n%s", w.box.Asked-reboots, d)
+			}
+			if r := w.send(row.order); r.Phase != nodeops.Done || r.Config != row.order.Digest() {
+				t.Errorf("ordered anew: %+v", r)
+			}
+		})
+	}
+}
+
+// The memory of a wary agent begins once it has seen that there is no order, and is not written
+// again; what is ordered from then on begins without a detour.
+func TestMemoryBeginsBeforeTheFirstOrder(t *testing.T) {
+	w := newWorld(t)
+	w.wary = true
+	w.start()
+	w.inbox.Silent = errors.New("the inbox is away")
+	if _, err, _ := w.tick(); !errors.Is(err, w.inbox.Silent) || w.done != 0 {
+		t.Errorf("with no word of orders: %d changes, %v", w.done, err)
+	}
+	w.inbox.Silent = nil
+	if r, err, _ := w.tick(); err != nil || w.done == 0 || r.Phase != nodeops.Idle || r.Generation != 0 {
+		t.Errorf("without an order: %d changes, %+v, %v", w.done, r, err)
+	}
+	w.start()
+	w.done = 0
+	if r, err, _ := w.tick(); err != nil || w.done != 0 || r.Phase != nodeops.Idle {
+		t.Errorf("again: %d changes, %+v, %v", w.done, r, err)
+	}
+	if r := w.send(quiet); r.Phase != nodeops.Done {
+		t.Errorf("the first order: %+v", r)
+	}
+	for _, told := range w.inbox.Told {
+		if told.Phase == nodeops.Expired {
+			t.Errorf("a detour: %+v", told)
+		}
 	}
 }

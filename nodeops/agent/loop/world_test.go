@@ -37,6 +37,7 @@ type world struct {
 	files *host.Files
 	loop  *loop.Loop
 	now   time.Time
+	wary  bool
 	done  int                            // changes made so far
 	at    func(n int, what string) error // called before the n-th change
 }
@@ -83,7 +84,7 @@ func (w *world) start() {
 	w.files = files
 	w.loop = &loop.Loop{
 		Inbox: w.inbox, Files: files, Units: traced{w}, OS: traced{w},
-		Now: func() time.Time { return w.now },
+		Now: func() time.Time { return w.now }, Wary: w.wary,
 	}
 }
 
