@@ -128,7 +128,7 @@ func (p Pool) mourn(want render.Pool, errands []errand) Pool {
 		if e.failed {
 			p.Counts.Failed++
 			if first == "" {
-				first = fmt.Sprintf("node %s %s: %s", e.Name, e.Report.Phase, e.Report.Why)
+				first = e.obituary()
 			}
 		}
 	}
@@ -136,6 +136,11 @@ func (p Pool) mourn(want render.Pool, errands []errand) Pool {
 		p.Halt = first
 	}
 	return p
+}
+
+// obituary is why a node did not become what it was ordered to.
+func (e errand) obituary() string {
+	return fmt.Sprintf("node %s %s: %s", e.Name, e.Report.Phase, e.Report.Why)
 }
 
 // budget is how many nodes may fail before the target is stopped. While the canaries are not
@@ -232,7 +237,8 @@ func (p Pool) settle(want render.Pool, errands []errand, moving bool, now time.T
 		moving = moving || !e.failed && (e.Cordon == Ours || !e.reached && busy(e.Node))
 	}
 	if p.Counts.Failed > 0 && p.Halt == "" && !moving && len(p.Waiting) == 0 {
-		p.Halt = fmt.Sprintf("%d nodes failed, within the budget; nothing else is left to do", p.Counts.Failed)
+		i := slices.IndexFunc(errands, func(e errand) bool { return e.failed })
+		p.Halt = fmt.Sprintf("all others are done, and within the budget %s", errands[i].obituary())
 	}
 	switch {
 	case p.Halt != "", p.Spurned != "" && phase == Updated:

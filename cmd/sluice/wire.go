@@ -167,7 +167,7 @@ func (f *localFleet) boot(ctx context.Context, name string) error {
 	}
 	agent := &agentloop.Loop{
 		Inbox: hostlocal.Inbox{Fleet: inbox, Node: name}, Files: disk, Units: host.Recorder{Files: disk}, OS: machine,
-		Now: time.Now, Log: f.log.With("node", name),
+		Now: time.Now, Wary: true, Log: f.log.With("node", name),
 	}
 	last := ""
 	for {

@@ -30,6 +30,7 @@ import (
 //	pause worker c4 | resume worker c4        a commit that sets spec.paused
 //	poison restored|failed worker=reload:1    what an order for this content ends in
 //	node NAME dead|back|silent|loud|gone|heal|drift=PATH
+//	rename OLD NEW                            a pool, of the next push; its nodes keep their labels
 //	cordon NAME | uncordon NAME               by a person
 //	label NAME pool                           moves a node to another pool
 //	clock 2026-11-22T02:00                    sets the clock, in UTC
@@ -54,7 +55,7 @@ func (s *Script) Do(line string) (string, error) {
 		return "", nil
 	}
 	verbs := map[string]func([]string) error{
-		"pool": s.pool, "window": s.window, "max": s.limit, "policy": s.policy, "push": s.push, "same": s.push, "revert": s.revert, "broken": s.broken,
+		"pool": s.pool, "window": s.window, "max": s.limit, "policy": s.policy, "rename": s.rename, "push": s.push, "same": s.push, "revert": s.revert, "broken": s.broken,
 		"pause": s.pause, "resume": s.pause, "poison": s.poison, "node": s.machine,
 		"cordon": s.cordon, "uncordon": s.cordon, "label": s.label, "clock": s.clock, "tick": s.tick,
 		"show": s.show, "forge": s.forge,
@@ -75,7 +76,7 @@ func (s *Script) Do(line string) (string, error) {
 }
 
 var least = map[string]int{
-	"pool": 2, "window": 3, "max": 3, "policy": 3, "push": 2, "same": 2, "revert": 3, "broken": 3, "pause": 3, "resume": 3, "poison": 3,
+	"pool": 2, "window": 3, "max": 3, "policy": 3, "rename": 3, "push": 2, "same": 2, "revert": 3, "broken": 3, "pause": 3, "resume": 3, "poison": 3,
 	"node": 3, "cordon": 2, "uncordon": 2, "label": 3, "clock": 2,
 }
 
@@ -141,6 +142,14 @@ func (s *Script) policy(words []string) error {
 		return fmt.Errorf("%s: %s", wrong[0].Field, wrong[0].Why)
 	}
 	s.pools[words[1]] = p
+	return nil
+}
+
+func (s *Script) rename(words []string) error {
+	p := s.pools[words[1]]
+	p.Name = words[2]
+	delete(s.pools, words[1])
+	s.pools[p.Name] = p
 	return nil
 }
 

@@ -236,7 +236,7 @@ func (w *World) take(n *node) {
 func (w *World) finish(n *node) {
 	n.Ready = true
 	n.Report.Phase = nodeops.Done
-	if fate, bad := w.poison[n.taken.Config]; bad {
+	if fate := w.poison[n.taken.Config]; fate != nodeops.Idle && fate != nodeops.Done {
 		n.Report.Phase, n.Report.Why = fate, "the new config does not hold"
 		w.lose(n)
 	}
