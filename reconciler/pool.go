@@ -297,7 +297,9 @@ func failing(n Node) bool { return answered(n) && n.Report.Phase == nodeops.Fail
 func answered(n Node) bool { return n.Report.Generation == n.Order.Generation }
 
 // busy says that a node is between two configs, or about to be.
-func busy(n Node) bool { return !answered(n) || n.Report.Phase == nodeops.Working }
+func busy(n Node) bool {
+	return n.Order.Generation > n.Report.Generation || n.Report.Phase == nodeops.Working
+}
 
 // Before is the order of a rollout: by zone, the nodes of no zone last, then the oldest, as MCO
 // main sorts; names break the tie, so that the order can be foretold.

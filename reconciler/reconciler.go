@@ -194,7 +194,7 @@ func Step(s State, o Observed) (State, []Effect) {
 	}
 	s.Good = o.Head.Revision
 	for _, n := range o.Nodes {
-		s.Generation = max(s.Generation, n.Order.Generation) // a lost state must not ask for less than nodes have seen
+		s.Generation = max(s.Generation, n.Order.Generation, n.Report.Generation) // a lost state must not ask for less than nodes have seen
 	}
 	crews, idle, strays := muster(o)
 	s.Strays = strays

@@ -55,6 +55,7 @@ func (w *World) judge(seen reconciler.Observed, effects []reconciler.Effect) {
 			w.violate("%s was started outside the windows of pool %s", name, p.Name)
 		}
 		if away[name] {
+			n.sound = n.sound && n.Ready // what was down when it was begun has nothing to lose
 			continue
 		}
 		if b, ok := w.State.Pools[p.Name].Begun[name]; !ok || b.At.Equal(seen.Now) { // else it has had its turn
@@ -81,7 +82,8 @@ func (w *World) judgeOrder(p render.Pool, n *node, away map[string]bool) {
 		if z == zone && away[other.Name] {
 			sameZone++
 		}
-		if z < zone && other.Report.Config != target {
+		failed := other.Order.Config == target && other.Order.Generation == other.Report.Generation && other.Report.Phase != nodeops.Done && other.Report.Phase != nodeops.Working
+		if z < zone && other.Report.Config != target && !failed { // a failure within the budget holds no zone
 			earlier = other.Name
 		}
 	}
