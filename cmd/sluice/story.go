@@ -14,8 +14,6 @@ import (
 type story struct {
 	mu   sync.Mutex
 	w    io.Writer
-	node string // of the logger that this one was made for
-
 	told *ledger
 }
 

@@ -48,7 +48,7 @@ func TestCommentFollowsHeadBaseAndFleet(t *testing.T) {
 		t.Errorf("another head: %d comments, the same text: %t", w.forge.calls["comment"], second == first)
 	}
 
-	base = w.source.Push(reboots("z"))
+	w.source.Push(reboots("z"))
 	w.settle()
 	w.run(120)
 	third := w.comment(7)
