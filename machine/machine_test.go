@@ -47,6 +47,13 @@ func TestSecretsAreRecognised(t *testing.T) {
 		"a url with a password is not":              {File{Path: "/etc/a", Mode: 0o644, Contents: []byte("proxy=http://me:pw@proxy:3128\n")}, true},
 		"a password hash is not":                    {File{Path: "/etc/a", Mode: 0o644, Contents: []byte("root:$6$saltsalt$abcdefghijkl:1\n")}, true},
 		"bytes that are no text are not":            {File{Path: "/etc/a", Mode: 0o644, Contents: []byte{0xff, 0xfe}}, true},
+		"a password in a unit's environment is not": {File{Path: "/etc/a", Mode: 0o644, Contents: []byte("[Service]\nEnvironment=DB_PASS=hunter2\n")}, true},
+		"a key packed into base64 is not":           {File{Path: "/etc/a", Mode: 0o644, Contents: []byte("key: LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0t\n")}, true},
+		"a bearer is not":                           {File{Path: "/etc/a", Mode: 0o644, Contents: []byte("curl -H 'Authorization: Bearer abcdefgh1234'\n")}, true},
+		"a pre-shared key is not":                   {File{Path: "/etc/a", Mode: 0o644, Contents: []byte("[wifi-security]\npsk=hunter22\n")}, true},
+		"a kubeconfig under another name is not":    {File{Path: "/root/.kube/config", Mode: 0o644}, true},
+		"what lies with private keys is not":        {File{Path: "/etc/pki/tls/private/a.pem", Mode: 0o644}, true},
+		"a way past a proxy is shown":               {File{Path: "/etc/a", Mode: 0o644, Contents: []byte("bypass=localhost\ncompass: north\n")}, false},
 		"the word password in a comment is no loss": {File{Path: "/etc/a", Mode: 0o644, Contents: []byte("# ask for the password every time\n")}, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,8 @@
 package nodeops
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -16,7 +18,44 @@ type Order struct {
 	Generation uint64         `json:"generation"` // an agent refuses anything older than what it has seen
 	Config     machine.Digest `json:"config"`
 	Ceiling    impact.Kind    `json:"ceiling"`           // the agent refuses to do worse than this
+	Rules      []impact.Rule  `json:"rules,omitempty"`   // by which the ceiling was found; none is impact.Defaults()
 	NotAfter   time.Time      `json:"notAfter,omitzero"` // the agent does not begin after this; zero = no limit
+
+	// Strange is what in the order is not known to this version; "" when all is. Whoever reads such
+	// an order must refuse it as a whole: half of its rules would price a change wrongly.
+	Strange string `json:"-"`
+}
+
+// UnmarshalJSON reads an order also where its ceiling or its rules are of another version, so that
+// its generation can be answered. It says so in Strange, and leaves the rules out.
+func (o *Order) UnmarshalJSON(data []byte) error {
+	type plain Order
+	in := struct {
+		*plain
+		Ceiling json.RawMessage `json:"ceiling"`
+		Rules   json.RawMessage `json:"rules"`
+	}{plain: &plain{}}
+	if err := json.Unmarshal(data, &in); err != nil {
+		return err
+	}
+	*o = Order(*in.plain)
+	if err := strict(in.Ceiling, &o.Ceiling); err != nil {
+		o.Ceiling, o.Strange = impact.Nothing, fmt.Sprintf("ceiling: %v", err)
+	}
+	if err := strict(in.Rules, &o.Rules); err != nil {
+		o.Rules, o.Strange = nil, fmt.Sprintf("rules: %v", err)
+	}
+	return nil
+}
+
+// strict refuses fields that are not known. What is not there stays as it is.
+func strict(data json.RawMessage, into any) error {
+	if len(data) == 0 {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	return d.Decode(into)
 }
 
 // Report is what a node says of itself, as of now. Its agent writes it.

@@ -2,10 +2,47 @@ package nodeops_test
 
 import (
 	"encoding/json"
+	"reflect"
 	"testing"
+	"time"
 
 	"github.com/sluice-gitops/sluice/nodeops"
+	"github.com/sluice-gitops/sluice/nodeops/impact"
 )
+
+// An order of another version must be answered, so it is read; but nothing may be done by it.
+func TestOrderOnTheWire(t *testing.T) {
+	rule := impact.Rule{Path: "/etc/a*", Own: true, Actions: []impact.Action{{Kind: impact.Drain}, {Kind: impact.Restart, Unit: "a.service"}}}
+	whole := nodeops.Order{Node: "w1", Generation: 7, Config: "abc", Ceiling: impact.Drain, Rules: []impact.Rule{rule}, NotAfter: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}
+	encoded, err := json.Marshal(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back nodeops.Order
+	if err := json.Unmarshal(encoded, &back); err != nil || !reflect.DeepEqual(back, whole) {
+		t.Errorf("%s came back as %+v, %v", encoded, back, err)
+	}
+	for _, row := range []struct{ name, json, strange string }{
+		{"no rules", `{"generation":8,"ceiling":"reload"}`, ""},
+		{"no ceiling", `{"generation":8}`, ""},
+		{"a ceiling of another version", `{"generation":8,"ceiling":"explode","rules":[]}`, `ceiling: impact kind "explode" is not known`},
+		{"an action of another version", `{"generation":8,"ceiling":"reload","rules":[{"path":"/a","actions":[{"kind":"none"}]},{"path":"/b","actions":[{"kind":"explode"}]}]}`, `rules: impact kind "explode" is not known`},
+		{"a rule that says more than is known here", `{"generation":8,"ceiling":"reload","rules":[{"path":"/a","unless":"/b","actions":[{"kind":"none"}]}]}`, `rules: json: unknown field "unless"`},
+		{"rules of another form", `{"generation":8,"ceiling":"reload","rules":"default"}`, `rules: json: cannot unmarshal string into Go value of type []impact.Rule`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var o nodeops.Order
+			err := json.Unmarshal([]byte(row.json), &o)
+			if err != nil || o.Generation != 8 || o.Strange != row.strange || row.strange != "" && len(o.Rules) > 0 {
+				t.Errorf("%+v, %v; want it strange for %q", o, err, row.strange)
+			}
+		})
+	}
+	var o nodeops.Order
+	if err := json.Unmarshal([]byte(`{"generation":"many"}`), &o); err == nil {
+		t.Error("an order whose generation cannot be read was taken")
+	}
+}
 
 func TestReportOnTheWire(t *testing.T) {
 	for _, row := range []struct {

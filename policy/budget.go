@@ -48,13 +48,7 @@ func maxUnavailable(r Request) (Outcome, string) {
 	if r.Away || len(r.Unavailable) < limit {
 		return Allow, ""
 	}
-	named := r.Unavailable[:min(3, len(r.Unavailable))]
-	more := ""
-	if n := len(r.Unavailable) - len(named); n > 0 {
-		more = fmt.Sprintf(" and %d more", n)
-	}
-	return Wait, fmt.Sprintf("%d of %d nodes may be unavailable, %d are: %s%s",
-		limit, r.Nodes, len(r.Unavailable), strings.Join(named, ", "), more)
+	return Wait, fmt.Sprintf("%d of %d nodes may be unavailable, %d are: %s", limit, r.Nodes, len(r.Unavailable), named(r.Unavailable))
 }
 
 // Limit is the number of nodes that may be unavailable at a time, as MCO main counts: nothing

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +98,45 @@ func TestJudge(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestEveryCheckIsAskedAndDocumented lets every check speak at once, in the order of the table that
+// people read.
+func TestEveryCheckIsAskedAndDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/concepts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "| check | holds a node back |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	want := strings.Fields("inPlace paused hold approvals signed previewMatch health expression window drift after canary zones soak quorum maxUnavailable")
+	var documented []string
+	for line := range strings.Lines(table) {
+		if name, ok := strings.CutPrefix(line, "| `"); ok {
+			name, _, _ = strings.Cut(name, "`")
+			if slices.Contains(want, name) { // the others are said by Step itself
+				documented = append(documented, name)
+			}
+		}
+	}
+	r := step()
+	r.Actions[0].Kind, r.Paused, r.Now = impact.Impossible, true, r.Now.Add(time.Hour)
+	r.Holds, r.Drift, r.Quorum = []Hold{{By: "ada"}}, []nodeops.Drift{{Path: "/etc/b"}}, &Quorum{Members: 3, Down: []string{"w2"}}
+	r.Rollout.Approvals, r.Rollout.Signed, r.Rollout.RequirePreviewMatch = &Approvals{Count: 1}, true, true
+	r.Rollout.Health = []HealthGate{{Name: "a", Query: "up"}, {Name: "b", Expression: "false"}}
+	r.Rollout.Canary, r.Rollout.Order, r.Rollout.Soak = &Canary{Soak: "1h"}, &Order{MaxUnavailablePerZone: 1}, "1h"
+	r.Stage = Stage{Started: 1, ZoneAway: map[string]int{"": 1}, LastAt: r.Now, Behind: []string{"edge"}}
+	r.Unavailable = []string{"w2", "w3"}
+	var spoke []string
+	for _, f := range Default().Judge(r).Reasons() {
+		spoke = append(spoke, f.Check)
+	}
+	if diff := cmp.Diff(want, spoke); diff != "" {
+		t.Error("the checks that spoke:", diff)
+	}
+	if diff := cmp.Diff(want, documented); diff != "" {
+		t.Error("the table of docs/concepts.md:", diff)
 	}
 }
 

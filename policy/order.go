@@ -37,6 +37,8 @@ type Stage struct {
 	Zone     string         // the first zone that is not finished
 	ZoneAway map[string]int // zone -> nodes that are not at work
 	Behind   []string       // pools that must come first and have not landed this commit
+
+	Lacking map[string][]string // condition that a health gate asks for -> nodes at the target without it
 }
 
 func canary(r Request) (Outcome, string) {
@@ -89,10 +91,12 @@ func soaks(what string, since time.Time, length string, now time.Time) (Outcome,
 	return Allow, ""
 }
 
-// zones lets a canary with labels through the barrier: it comes before every zone.
+// zones lets a canary with labels through the barrier: it comes before every zone. A node that is
+// off work already takes nothing from its zone: held back, it could stand in the way of the zone
+// before it, which waits for its slot.
 func zones(r Request) (Outcome, string) {
 	o := r.Rollout.Order
-	if o == nil || r.Begun {
+	if o == nil || r.Begun || r.Away {
 		return Allow, ""
 	}
 	if o.Zones == "barrier" && !r.Canary && r.Zone != r.Stage.Zone {

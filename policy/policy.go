@@ -52,6 +52,60 @@ type Rollout struct {
 	Order         *Order         `json:"order,omitempty"`
 	Soak          string         `json:"soak,omitempty"` // a Go duration, after each node
 	FailureBudget *FailureBudget `json:"failureBudget,omitempty"`
+
+	Overrun             string       `json:"overrun,omitempty"` // "" or "deny": a node starts only if it is expected to end within the window; "allow"
+	Drain               *Drain       `json:"drain,omitempty"`
+	Health              []HealthGate `json:"health,omitempty"` // asked before every node
+	Approvals           *Approvals   `json:"approvals,omitempty"`
+	Signed              bool         `json:"signed,omitempty"`              // the commit must be signed by a key that the operator trusts
+	RequirePreviewMatch bool         `json:"requirePreviewMatch,omitempty"` // what is merged must cost what its preview said, or less
+	Impact              []Impact     `json:"impact,omitempty"`              // what follows a change, before the repository's own and the default table
+}
+
+// Drain is how a node is emptied, and what happens when it cannot be.
+type Drain struct {
+	Timeout   string `json:"timeout,omitempty"`   // a Go duration; "" is 30m
+	OnTimeout string `json:"onTimeout,omitempty"` // "" or "halt": give the node back and stop; "skipNode": go on with others; "force": delete what cannot be evicted
+	Pods      []Pods `json:"pods,omitempty"`      // the first entry that matches a pod holds
+}
+
+// Pods is how the pods with these labels leave a node.
+type Pods struct {
+	Namespace string            `json:"namespace,omitempty"` // "" is all
+	Labels    map[string]string `json:"labels,omitempty"`    // all of them; none is every pod
+	Action    string            `json:"action"`              // "evict", "skip": stays and dies with the node, "wait": until it ends by itself, "block": the node is not drained
+}
+
+// HealthGate is a question whose answer must be yes before a node is begun. Exactly one of HTTP,
+// Alerts, Query, Nodes and Expression is given. It is comparable: the question is its own key.
+type HealthGate struct {
+	Name       string `json:"name"`
+	HTTP       string `json:"http,omitempty"`       // a URL whose answer to a GET must have a status of 200 to 299
+	Alerts     string `json:"alerts,omitempty"`     // a regular expression: no firing alert of Prometheus may have a name with a match
+	Query      string `json:"query,omitempty"`      // PromQL that must give a sample, and none that is 0 or no number
+	Nodes      string `json:"nodes,omitempty"`      // a condition that every node at the target must have, such as Ready
+	Expression string `json:"expression,omitempty"` // CEL over pool, node, revision, probes and now
+	Timeout    string `json:"timeout,omitempty"`    // a Go duration; "" is 10s
+}
+
+// Approvals is how many people must have agreed to a revision.
+type Approvals struct {
+	Count int      `json:"count"`
+	From  []string `json:"from,omitempty"` // users and ORG/TEAM; none is anybody but the author
+}
+
+// Impact is what follows a change to a path or a unit.
+type Impact struct {
+	Path    string   `json:"path,omitempty"` // a path, its children included, or a glob with *, ? and **
+	Unit    string   `json:"unit,omitempty"` // a unit, or a glob
+	Actions []Action `json:"actions"`
+}
+
+// Action is one deed: kind is none, reload, restart, drain or reboot; a unit goes with reload and
+// restart, and reload without a unit is systemd's daemon-reload.
+type Action struct {
+	Kind string `json:"kind"`
+	Unit string `json:"unit,omitempty"`
 }
 
 // Window is a time that returns: a cron start, open for [start, start+duration).
@@ -86,9 +140,14 @@ type Request struct {
 	Canary  bool   // the node has the canary's labels
 	Stage   Stage
 
-	Nodes          int      // in the pool
-	Unavailable    []string // nodes of the pool that are not at work now, each with its reason
-	MaxUnavailable string   // as the MachineConfigPool writes it
+	Nodes          int           // in the pool
+	Unavailable    []string      // nodes of the pool that are not at work now, each with its reason
+	Holds          []Hold        // in force for the pool
+	Facts          Facts         // about the revision
+	Expected       time.Duration // how long such a step takes a node; 0: nobody knows
+	Commit         string        // the revision that asks for the step
+	Quorum         *Quorum       // set for a member of the control plane
+	MaxUnavailable string        // as the MachineConfigPool writes it
 }
 
 // Finding is the answer of one check, with its reason.
@@ -112,12 +171,19 @@ func Default() Gate {
 	return Gate{
 		{Name: "inPlace", Run: inPlace},
 		{Name: "paused", Run: paused},
+		{Name: "hold", Run: hold},
+		{Name: "approvals", Run: approvals},
+		{Name: "signed", Run: signed},
+		{Name: "previewMatch", Run: previewMatch},
+		{Name: "health", Run: health},
+		{Name: "expression", Run: expression},
 		{Name: "window", Run: window},
 		{Name: "drift", Run: drift},
 		{Name: "after", Run: after},
 		{Name: "canary", Run: canary},
 		{Name: "zones", Run: zones},
 		{Name: "soak", Run: soak},
+		{Name: "quorum", Run: quorum},
 		{Name: "maxUnavailable", Run: maxUnavailable},
 	}
 }

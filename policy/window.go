@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sluice-gitops/sluice/nodeops/impact"
 )
 
 // WindowState says whether a rollout is open at a moment, and when that changes.
@@ -28,23 +30,77 @@ const (
 	maxChanges = 2000
 )
 
-// window is closed for everything but the repair of a node that an order of ours has broken.
+// window is closed for everything but the repair of a node that an order of ours has broken. In
+// an open one a node starts only if it is expected to be back before the end, unless the author
+// lets it overrun or no window is long enough; one that was begun has used up a part of its time
+// already, and goes on.
 func window(r Request) (Outcome, string) {
 	if r.Failing {
 		return Allow, ""
 	}
 	state := r.Rollout.State(r.Now)
-	if state.Open {
+	switch {
+	case !state.Open:
+		return Wait, state.Reason
+	case r.Begun, r.Rollout.Overrun == "allow", state.Until.IsZero():
 		return Allow, ""
 	}
-	return Wait, state.Reason
+	need := r.Expected
+	if need <= 0 {
+		need = Unmeasured(impact.Worst(r.Actions))
+	}
+	if !r.Now.Add(need).After(state.Until) {
+		return Allow, ""
+	}
+	c, _ := r.Rollout.calendar()
+	next, found := c.room(state.Until, need)
+	if !found { // to wait would be for ever, and what was measured once may have been an outage
+		return Warn, fmt.Sprintf("a node is expected to take %s, and no window within a year is as long: it may overrun; lengthen one", need.Round(time.Second))
+	}
+	return Wait, fmt.Sprintf("a node is expected to take %s, and the window ends %s; there is room from %s", need.Round(time.Second), c.format(state.Until), c.format(next))
+}
+
+// Unmeasured is how long a node is taken to be away where none of its pool has shown it yet.
+func Unmeasured(kind impact.Kind) time.Duration {
+	switch {
+	case kind >= impact.Reboot:
+		return 12 * time.Minute
+	case impact.Drains(kind):
+		return 10 * time.Minute
+	}
+	return time.Minute
+}
+
+// room is the first opening from t on that lasts as long as need.
+func (c calendar) room(t time.Time, need time.Duration) (time.Time, bool) {
+	first := t
+	var opened time.Time
+	for range maxChanges {
+		if t.IsZero() || t.Sub(first) > horizon {
+			break
+		}
+		open, end := c.look(t)
+		switch {
+		case !open:
+			opened = time.Time{}
+		case opened.IsZero():
+			opened = t
+		}
+		if open && (end.IsZero() || end.Sub(opened) >= need) {
+			return opened, true
+		}
+		t = end
+	}
+	return time.Time{}, false
 }
 
 // Problems are the mistakes of the author, in the order of the fields; none means that State can
 // be believed. The database of time zones must be there (the binaries carry it).
 func (r Rollout) Problems() []Problem {
 	_, problems := r.calendar()
-	return append(problems, r.orderProblems()...)
+	problems = append(problems, r.orderProblems()...)
+	problems = append(problems, r.gateProblems()...)
+	return append(problems, r.impactProblems()...)
 }
 
 // State is open when at lies in a window (or there are none) and in no freeze. A mistake in any

@@ -28,7 +28,7 @@ func BenchmarkStep(b *testing.B) {
 		{"mid-rollout", midRollout, reconciler.Progressing},
 		{"window closed", windowClosed, reconciler.Waiting},
 	} {
-		for _, nodes := range []int{100, 1000, 5000} {
+		for _, nodes := range []int{100, 1000, 5000, 100_000} {
 			b.Run(fmt.Sprintf("%s/%d nodes", moment.name, nodes), func(b *testing.B) {
 				state, seen := moment.at(nodes)
 				var next reconciler.State

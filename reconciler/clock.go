@@ -19,16 +19,18 @@ func (p Pool) clock(errands []errand, effects []Effect, now time.Time) Pool {
 		}
 		begun[name] = b
 	}
-	starts, sent := map[string]bool{}, map[string]machine.Digest{}
+	p.Lately = recent(p.Lately, effects, now)
+	starts, drains, sent := map[string]bool{}, map[string]bool{}, map[string]machine.Digest{}
 	for _, f := range effects {
 		switch f := f.(type) {
 		case Drain:
-			starts[f.Node] = true
+			starts[f.Node], drains[f.Node] = true, true
 		case Send:
 			starts[f.Order.Node], sent[f.Order.Node] = true, f.Order.Config
 		}
 	}
-	for _, e := range errands {
+	for i := range errands {
+		e := &errands[i]
 		b, ok := p.Begun[e.Name]
 		switch {
 		case ok && e.reached && e.Cordon != Ours:
@@ -46,6 +48,12 @@ func (p Pool) clock(errands []errand, effects []Effect, now time.Time) Pool {
 		if d := sent[e.Name]; d != "" && !slices.Contains(b.Sent, d) {
 			b.Sent = append(slices.Clone(b.Sent), d)
 		}
+		switch {
+		case !e.Ready:
+			b.Drain = time.Time{} // no pod can leave it: its time begins when it is back
+		case drains[e.Name] && b.Drain.IsZero():
+			b.Drain = now
+		}
 		note(e.Name, b)
 	}
 	p.Begun = begun
@@ -61,4 +69,54 @@ func timed(pace map[string][]time.Duration, kind string, took time.Duration) map
 	all := append(slices.Clone(pace[kind]), took)
 	pace[kind] = all[max(0, len(all)-paces):]
 	return pace
+}
+
+// expected is how long a step of this kind takes a node of the pool: the 95th percentile of those
+// that it remembers; 0 when it remembers none. A node that was out of order on its way took as long
+// as its repair, and says nothing of the others: no more than four times the median is believed,
+// else one bad night would keep every later one too short.
+func (p *Pool) expected(kind impact.Kind) time.Duration {
+	pace := slices.Sorted(slices.Values(p.Pace[kind.String()]))
+	if len(pace) == 0 {
+		return 0
+	}
+	return min(pace[(len(pace)*95+99)/100-1], 4*pace[(len(pace)-1)/2])
+}
+
+// A node that has rebooted for a commit which was overtaken before it had landed waits for the
+// next to stay the newest for as long as calm, so that many pushes in a row reboot it once for what
+// it had begun and once for the last of them. After memory it waits no more: a branch that never rests must not starve anybody.
+const (
+	calm   = time.Minute
+	memory = 10 * time.Minute
+)
+
+// restless says that a node would reboot again for an attempt that may be superseded soon. What
+// failed is repaired at once, and a rollback of our own has nothing to wait for.
+func (p *Pool) restless(e *errand, now time.Time) bool {
+	at, lately := p.Lately[e.Name]
+	return lately && at.Before(p.AttemptAt) && now.Sub(p.AttemptAt) < calm && now.Sub(at) < memory &&
+		p.Spurned == "" && !failing(e.Node) && impact.Drains(impact.Worst(e.cost))
+}
+
+// recent notes the nodes that are ordered to reboot, and forgets those of long ago.
+func recent(lately map[string]time.Time, effects []Effect, now time.Time) map[string]time.Time {
+	var out map[string]time.Time
+	note := func(name string, at time.Time) {
+		if out == nil {
+			out = map[string]time.Time{}
+		}
+		out[name] = at
+	}
+	for name, at := range lately {
+		if now.Sub(at) < memory {
+			note(name, at)
+		}
+	}
+	for _, f := range effects {
+		if s, ok := f.(Send); ok && impact.Drains(s.Order.Ceiling) {
+			note(s.Order.Node, now)
+		}
+	}
+	return out
 }

@@ -24,8 +24,13 @@ type Observed struct {
 	Proposals []Proposal                        // open pull requests, by number; nil when they are not known
 	Nodes     []Node                            // by name, read live
 	Known     map[machine.Digest]machine.Config // every config that a node or a pool names
-	Rules     []impact.Rule                     // nil is the default table
 	Gate      policy.Gate
+
+	Holds     []policy.Hold   // by operators, those whose time is over included
+	Facts     policy.Facts    // about the head's revision
+	Guardrail *policy.Rollout // the operator's own rules, which no commit can relax; nil is none
+	Self      string          // the node that the controller runs on: the last of its pool; "" is none
+	Rewound   *Broken         // the newest revision, when it does not descend from the head: held until it is allowed
 }
 
 // Head is a revision and what it renders to. An empty commit means that none was ever seen.
@@ -34,7 +39,7 @@ type Head struct {
 	Pools    []render.Pool // by name
 }
 
-// Broken is a revision that does not render, and why. The last good one stays in force.
+// Broken is a revision that is not followed, and why. The last good one stays in force.
 type Broken struct {
 	Revision source.Revision
 	Why      string // one line: the first mistake, and how many more there are
@@ -43,22 +48,26 @@ type Broken struct {
 // Proposal is an open pull request, and what should be said of it.
 type Proposal struct {
 	Number  int
-	Head    string       // commit, which gets a status
-	State   source.State // Failure when it must not be merged as it is
-	Summary string       // the status, one line
-	Body    string       // the whole comment, as markdown; "" for those that get a status only
+	Head    string                 // commit, which gets a status
+	State   source.State           // Failure when it must not be merged as it is
+	Summary string                 // the status, one line
+	Body    string                 // the whole comment, as markdown; "" for those that get a status only
+	Base    string                 // commit of the followed branch that it was made against
+	Kinds   map[string]impact.Kind // pool -> what it says; nil where it says nothing of that
 }
 
 // Node is one machine: what the cluster knows of it, what we last asked, what it last said.
 type Node struct {
-	Name    string            `json:"name"`
-	Labels  map[string]string `json:"labels,omitempty"`
-	Created time.Time         `json:"created,omitzero"`
-	Ready   bool              `json:"ready"`
-	Cordon  Cordon            `json:"cordon,omitempty"`
-	Drained bool              `json:"drained,omitempty"` // under our cordon, and empty
-	Order   nodeops.Order     `json:"order"`             // as the cluster remembers it
-	Report  nodeops.Report    `json:"report"`
+	Name       string            `json:"name"`
+	Labels     map[string]string `json:"labels,omitempty"`
+	Created    time.Time         `json:"created,omitzero"`
+	Ready      bool              `json:"ready"`
+	Conditions map[string]bool   `json:"conditions,omitempty"` // as the cluster reports them, by name: true is True
+	Cordon     Cordon            `json:"cordon,omitempty"`
+	Drained    bool              `json:"drained,omitempty"` // under our cordon, and empty
+	Blocked    string            `json:"blocked,omitempty"` // what keeps our drain from ending now, by name: a pod and what protects it
+	Order      nodeops.Order     `json:"order"`             // as the cluster remembers it
+	Report     nodeops.Report    `json:"report"`
 }
 
 // Cordon says who keeps new work from a node. A foreign cordon is never taken or released.
@@ -81,6 +90,8 @@ type State struct {
 	Outbox     []source.Status   `json:"outbox,omitempty"`    // last words on commits that we have left
 	Said       []source.Status   `json:"said,omitempty"`      // receipts: what the forge has acknowledged
 	Commented  map[int]string    `json:"commented,omitempty"` // receipts: pull request -> hash of the comment
+	Shown      map[int]Shown     `json:"shown,omitempty"`     // pull request -> the preview that stands below it
+	Reviewed   *Reviewed         `json:"reviewed,omitempty"`  // what previews had said of the head; nil: not known
 }
 
 // Pool is what is remembered of one pool.
@@ -90,6 +101,7 @@ type Pool struct {
 	Revision     source.Revision            `json:"revision"`             // the commit that asked for the target, or confirmed it
 	Target       machine.Digest             `json:"target"`               // what the pool is moving to
 	Generation   uint64                     `json:"generation"`           // of the orders of this attempt
+	AttemptAt    time.Time                  `json:"attemptAt,omitzero"`   // when this attempt began
 	Spurned      machine.Digest             `json:"spurned,omitempty"`    // what Revision asks for, and what failed: refused until there is a new commit
 	Why          string                     `json:"why,omitempty"`        // why it was taken back
 	RollbackOf   string                     `json:"rollbackOf,omitempty"` // an earlier commit with this very target
@@ -100,7 +112,10 @@ type Pool struct {
 	LastAt       time.Time                  `json:"lastAt,omitzero"`       // when a node last came to the target
 	CanaryAt     time.Time                  `json:"canaryAt,omitzero"`     // when the canaries had
 	HeadCanaryAt time.Time                  `json:"headCanaryAt,omitzero"` // the same by the rules of the head
+	GuardAt      time.Time                  `json:"guardAt,omitzero"`      // the same by the operator's guardrail
+	Skipped      map[string]string          `json:"skipped,omitempty"`     // nodes that this attempt has given up, and why
 	Begun        map[string]Begun           `json:"begun,omitempty"`       // nodes that are being taken to the target
+	Lately       map[string]time.Time       `json:"lately,omitempty"`      // nodes that were last ordered to reboot within some minutes, and when
 	Pace         map[string][]time.Duration `json:"pace,omitempty"`        // kind -> how long nodes took of late, newest last
 	History      []Landing                  `json:"history,omitempty"`     // newest first
 	Status       source.Status              `json:"status"`                // what the forge should show for Revision
@@ -112,6 +127,14 @@ func (p Pool) Reason() string {
 		return "taken back to " + source.Short(p.RollbackOf) + ": " + p.Why
 	}
 	return p.Halt
+}
+
+// Brought is the newest commit that is known to have asked for a config; "" is none.
+func (p Pool) Brought(config machine.Digest) string {
+	if p.Spurned == config || p.Spurned == "" && p.Target == config {
+		return p.Revision.Commit
+	}
+	return landed(p.History, config)
 }
 
 // Rules are what the gate asks a pool's revision.
@@ -132,9 +155,10 @@ type Counts struct {
 // Begun is when a node was begun, the kind of what it was begun for, and every config that it was
 // sent since: until it answers, it may be on the way to any of them.
 type Begun struct {
-	At   time.Time        `json:"at"`
-	Kind string           `json:"kind"`
-	Sent []machine.Digest `json:"sent,omitempty"`
+	At    time.Time        `json:"at"`
+	Kind  string           `json:"kind"`
+	Sent  []machine.Digest `json:"sent,omitempty"`
+	Drain time.Time        `json:"drain,omitzero"` // when its drain began; zero: it was not drained, or does not answer
 }
 
 // paces is how many nodes of each kind a pool remembers the time of.
@@ -145,6 +169,7 @@ type Landing struct {
 	Commit string         `json:"commit"`
 	Config machine.Digest `json:"config"`
 	At     time.Time      `json:"at"`
+	Nodes  int            `json:"nodes,omitempty"`
 }
 
 // remembered is how many landings a pool keeps: enough to recognise a rollback.
@@ -162,28 +187,6 @@ const (
 	Degraded    Phase = "Degraded" // updated, but a node has drifted
 )
 
-// Effect is one thing for the loop to do. Effects are idempotent and come in a fixed order.
-type Effect interface{ effect() }
-
-type (
-	// Send gives a node its order.
-	Send struct{ Order nodeops.Order }
-	// Drain cordons a node as ours and empties it; said again while it lasts.
-	Drain struct{ Node string }
-	// Uncordon releases our cordon.
-	Uncordon struct{ Node string }
-	// Post says a status.
-	Post struct{ Status source.Status }
-	// Remark writes the comment of a pull request.
-	Remark struct{ Comment source.Comment }
-)
-
-func (Send) effect()     {}
-func (Drain) effect()    {}
-func (Uncordon) effect() {}
-func (Post) effect()     {}
-func (Remark) effect()   {}
-
 // Step is the whole of the controller's mind. It changes nothing that it is given.
 func Step(s State, o Observed) (State, []Effect) {
 	s = s.clone()
@@ -193,64 +196,27 @@ func Step(s State, o Observed) (State, []Effect) {
 		return s.speak(o, nil)
 	}
 	s.Good = o.Head.Revision
-	for _, n := range o.Nodes {
+	for i := range o.Nodes {
+		n := &o.Nodes[i]
 		s.Generation = max(s.Generation, n.Order.Generation, n.Report.Generation) // a lost state must not ask for less than nodes have seen
 	}
+	effects := s.turn(o, nil)
+	return s.speak(o, effects)
+}
+
+// turn takes every pool one step on. Where somebody listens, he hears how each node stands.
+func (s *State) turn(o Observed, listen listener) (effects []Effect) {
 	crews, idle, strays := muster(o)
 	s.Strays = strays
-	var effects []Effect
+	votes := &votes{nodes: o.Nodes}
 	for _, want := range o.Head.Pools {
-		effects = append(effects, s.stepPool(want, crews[want.Name], o)...)
+		effects = append(effects, s.stepPool(want, crews[want.Name], o, votes, listen)...)
 	}
 	s.dismiss(o.Head.Pools)
 	for _, n := range idle {
 		effects = append(effects, handBack(n)...)
 	}
-	return s.speak(o, effects)
-}
-
-// muster gives each node to its pool. Nodes of no pool are idle; those whose labels contradict
-// each other are strays, too.
-func muster(o Observed) (crews map[string][]Node, idle []Node, strays map[string]string) {
-	crews = map[string][]Node{}
-	for _, n := range o.Nodes {
-		pool, err := render.Member(o.Head.Pools, n.Labels)
-		switch {
-		case err != nil:
-			if strays == nil {
-				strays = map[string]string{}
-			}
-			strays[n.Name] = err.Error()
-			idle = append(idle, n)
-		case pool == "":
-			idle = append(idle, n)
-		default:
-			crews[pool] = append(crews[pool], n)
-		}
-	}
-	for pool, crew := range crews {
-		crews[pool] = inOrder(crew)
-	}
-	return crews, idle, strays
-}
-
-// inOrder sorts a crew as Before does. It sorts places, and reads each zone once: a fleet is
-// sorted at every step.
-func inOrder(crew []Node) []Node {
-	type place struct {
-		zone string
-		at   int
-	}
-	places := make([]place, len(crew))
-	for i, n := range crew {
-		places[i] = place{n.Labels[zoneLabel], i}
-	}
-	slices.SortFunc(places, func(a, b place) int { return compare(&crew[a.at], &crew[b.at], a.zone, b.zone) })
-	out := make([]Node, len(crew))
-	for i, p := range places {
-		out[i] = crew[p.at]
-	}
-	return out
+	return effects
 }
 
 // dismiss forgets pools that the head no longer has. Their nodes stay as they are.

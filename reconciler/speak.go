@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/source"
 )
 
@@ -35,6 +36,9 @@ func describe(p Pool, name string) source.Status {
 		st.Summary = fmt.Sprintf("%swaiting at %d of %d nodes: %s", back, p.Counts.Updated, p.Counts.Nodes, reasons(p.Waiting))
 	case Progressing:
 		st.Summary = fmt.Sprintf("%s%d of %d nodes updated", back, milestone(p.Counts), p.Counts.Nodes)
+		if i := slices.IndexFunc(p.Waiting, func(f policy.Finding) bool { return f.Check == "drain" }); i >= 0 {
+			st.Summary += "; " + p.Waiting[i].Reason // it holds its slot, and somebody can help
+		}
 	}
 	return st
 }
@@ -64,8 +68,8 @@ func (s *State) leave(p Pool, by string) {
 // waiting for it.
 func (s *State) skip(o Observed) {
 	newest := o.Head.Revision.Commit
-	if o.Broken != nil {
-		newest = o.Broken.Revision.Commit
+	if aside := o.aside(); aside != nil {
+		newest = aside.Revision.Commit
 	}
 	if s.Seen == newest {
 		return
@@ -78,25 +82,46 @@ func (s *State) skip(o Observed) {
 	}
 }
 
-// refuse words what the forge should show for a head that does not render, once per commit.
+// aside is the newest revision where it is not the one that is followed.
+func (o Observed) aside() *Broken {
+	if o.Rewound != nil {
+		return o.Rewound
+	}
+	return o.Broken
+}
+
+// refuse words what the forge should show for a head that is not followed, once per commit and
+// reason. One that was rewound waits for an operator, and one that does not render for its author.
 func (s *State) refuse(o Observed) {
-	if o.Broken == nil || len(s.Refused) > 0 && s.Refused[0].Commit != o.Broken.Revision.Commit {
-		for _, st := range s.Refused {
+	aside := o.aside()
+	var now []source.Status
+	if aside != nil {
+		st := source.Status{Commit: aside.Revision.Commit, State: source.Failure, Summary: "not rendered: " + aside.Why}
+		if o.Rewound != nil {
+			st.State, st.Summary = source.Pending, "held: "+aside.Why
+		}
+		now = []source.Status{st}
+		for i, name := range sortedKeys(s.Pools) {
+			st.Pool = name
+			now = append(now[:i], st)
+		}
+	}
+	if len(now) > 0 && len(s.Refused) > 0 && s.Refused[0].Commit == now[0].Commit && s.Refused[0].State == now[0].State {
+		return // as it was worded then, whatever pools there were
+	}
+	newest := o.Head.Revision.Commit
+	if aside != nil {
+		newest = aside.Revision.Commit
+	}
+	for _, st := range s.Refused {
+		if !st.State.Terminal() {
+			st.State, st.Summary = source.Superseded, "superseded by "+source.Short(newest)
+		}
+		if st.Commit != newest {
 			s.owe(st)
 		}
-		s.Refused = nil
 	}
-	if o.Broken == nil || len(s.Refused) > 0 {
-		return
-	}
-	st := source.Status{Commit: o.Broken.Revision.Commit, State: source.Failure, Summary: "not rendered: " + o.Broken.Why}
-	if len(s.Pools) == 0 {
-		s.Refused = []source.Status{st}
-	}
-	for _, name := range sortedKeys(s.Pools) {
-		st.Pool = name
-		s.Refused = append(s.Refused, st)
-	}
+	s.Refused = now
 }
 
 // owe puts a last word in the outbox, unless the forge shows it already.
@@ -130,9 +155,13 @@ func (s State) speak(o Observed, effects []Effect) (State, []Effect) {
 		return !slices.ContainsFunc(due, func(d source.Status) bool { return d.Commit == st.Commit && d.Pool == st.Pool })
 	})
 	for _, st := range due {
-		if !slices.Contains(s.Said, st) {
-			effects = append(effects, Post{st})
+		if slices.Contains(s.Said, st) {
+			continue
 		}
+		// What the forge shows is not known again until it acknowledges this one: a receipt that gets
+		// lost must not leave an older one in force.
+		s.Said = slices.DeleteFunc(s.Said, func(old source.Status) bool { return old.Commit == st.Commit && old.Pool == st.Pool })
+		effects = append(effects, Post{st})
 	}
 	var open map[int]string
 	for _, p := range o.Proposals {
@@ -149,6 +178,7 @@ func (s State) speak(o Observed, effects []Effect) (State, []Effect) {
 	if o.Proposals != nil { // else nobody could list them, and what stands there stands
 		s.Commented = open
 	}
+	s.show(o)
 	if len(s.Pools) == 0 {
 		s.Pools = nil // as it comes back from a store: what has not changed is not saved
 	}

@@ -7,14 +7,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/render"
 )
 
-// bench is who judges the nodes of a pool in one step: the rules in force, and those of the head
-// where they differ. Relaxing a rule does not help the commit that does it, and tightening one
-// holds at once.
+// bench is who judges the nodes of a pool in one step: the rules in force, those of the head where
+// they differ, and the operator's guardrail. Relaxing a rule does not help the commit that does it,
+// and tightening one holds at once.
 type bench struct {
 	request policy.Request // what all nodes share
 	gate    policy.Gate
@@ -22,6 +23,12 @@ type bench struct {
 	rules   []Rules
 	stages  []policy.Stage // one for each of the rules
 	heard   map[question]policy.Verdict
+	gone    []string // nodes that are not at work, each with its reason
+	pace    map[impact.Kind]time.Duration
+	votes   *votes
+	drain   drain
+	landed  machine.Digest // what the pool last came to
+	rewound bool           // the last of the request's holds is for a branch that was rewritten
 }
 
 // question is all that tells one node's request from another's of the same pool and step: most
@@ -31,39 +38,73 @@ type question struct {
 	zone                         string
 	cost                         *impact.Action // of the shared bill
 	gone, started                int
+	expected                     time.Duration
 }
 
-func (s *State) bench(p Pool, want render.Pool, errands []errand, o Observed) *bench {
+func (s *State) bench(p Pool, want render.Pool, errands []errand, o Observed, votes *votes) *bench {
 	b := &bench{
-		gate: o.Gate, begun: p.Begun, heard: map[question]policy.Verdict{}, rules: []Rules{p.Rules},
-		request: policy.Request{Pool: want.Name, Paused: want.Strategy.Paused, Now: o.Now, Nodes: len(errands)},
+		gate: o.Gate, begun: p.Begun, heard: map[question]policy.Verdict{}, rules: []Rules{p.Rules}, votes: votes,
+		request: policy.Request{
+			Pool: want.Name, Commit: p.Revision.Commit, Paused: want.Strategy.Paused, Now: o.Now, Nodes: len(errands),
+			Holds: inForce(o.Holds, want.Name, o.Now), Facts: o.Facts,
+		},
+		drain: drainOf(p.Rules.Rollout, want.Policy, o.Guardrail), pace: map[impact.Kind]time.Duration{},
 	}
+	for kind := impact.Nothing; kind <= impact.Impossible; kind++ {
+		b.pace[kind] = p.expected(kind)
+	}
+	if o.Rewound != nil {
+		b.rewound = true
+		b.request.Holds = append(b.request.Holds, policy.Hold{By: "sluice", Reason: o.Rewound.Why})
+	}
+	if len(p.History) > 0 {
+		b.landed = p.History[0].Config
+	}
+	when := []time.Time{p.CanaryAt}
 	if head := (Rules{want.Policy, want.Strategy.MaxUnavailable}); !reflect.DeepEqual(head, p.Rules) {
-		b.rules = append(b.rules, head)
+		b.rules, when = append(b.rules, head), append(when, p.HeadCanaryAt)
 	}
-	for i, r := range b.rules {
-		st := s.stage(p, r.Rollout, errands, o)
-		if i == 1 {
-			st.CanaryAt = p.HeadCanaryAt
+	if o.Guardrail != nil {
+		b.rules, when = append(b.rules, Rules{*o.Guardrail, p.Rules.MaxUnavailable}), append(when, p.GuardAt)
+	}
+	for i := range b.rules {
+		if p.Spurned != "" { // what is known from outside is of the head, and this goes back to what had passed before
+			r := &b.rules[i].Rollout
+			r.Health, r.Approvals, r.Signed, r.RequirePreviewMatch = nil, nil, false, false
 		}
+		st := s.stage(p, b.rules[i].Rollout, errands, o)
+		st.CanaryAt = when[i]
 		b.stages = append(b.stages, st)
 	}
 	return b
 }
 
+// inForce are the holds of a pool whose time is not over.
+func inForce(holds []policy.Hold, pool string, now time.Time) []policy.Hold {
+	var out []policy.Hold
+	for _, h := range holds {
+		if h.InForce(pool, now) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
 // stage is how far the pool is, as one set of rules sees it.
 func (s *State) stage(p Pool, r policy.Rollout, errands []errand, o Observed) policy.Stage {
-	st := policy.Stage{CanaryAt: p.CanaryAt, LastAt: p.LastAt, ZoneAway: map[string]int{}}
+	st := policy.Stage{LastAt: p.LastAt, ZoneAway: map[string]int{}}
 	unfinished := false
-	for _, e := range errands {
+	for i := range errands {
+		e := &errands[i]
 		if e.reached {
 			st.Reached++
+			st.Lacking = lacking(st.Lacking, e.Node, r)
 		}
 		if e.reached || e.asked || e.Cordon == Ours {
 			st.Started++
 		}
 		if e.away != "" {
-			st.ZoneAway[e.Labels[zoneLabel]]++
+			st.ZoneAway[e.zone]++
 		}
 		if isCanary(e.Node, r) {
 			st.Labelled++
@@ -71,8 +112,8 @@ func (s *State) stage(p Pool, r policy.Rollout, errands []errand, o Observed) po
 				st.Canaries = append(st.Canaries, e.Name)
 			}
 		}
-		if !e.reached && !e.failed && !unfinished { // errands come zone by zone
-			unfinished, st.Zone = true, e.Labels[zoneLabel]
+		if !e.reached && !e.failed && !unfinished && p.Skipped[e.Name] == "" { // errands come zone by zone
+			unfinished, st.Zone = true, e.zone
 		}
 	}
 	if r.Order == nil {
@@ -87,7 +128,23 @@ func (s *State) stage(p Pool, r policy.Rollout, errands []errand, o Observed) po
 	return st
 }
 
-func isCanary(n Node, r policy.Rollout) bool {
+// lacking notes what a node does not have of the conditions that health gates ask for.
+func lacking(found map[string][]string, n *Node, r policy.Rollout) map[string][]string {
+	for _, g := range r.Health {
+		if g.Nodes == "" || n.Conditions[g.Nodes] || g.Nodes == "Ready" && n.Ready {
+			continue
+		}
+		if found == nil {
+			found = map[string][]string{}
+		}
+		if !slices.Contains(found[g.Nodes], n.Name) { // two gates may ask for one
+			found[g.Nodes] = append(found[g.Nodes], n.Name)
+		}
+	}
+	return found
+}
+
+func isCanary(n *Node, r policy.Rollout) bool {
 	if r.Canary == nil || len(r.Canary.Labels) == 0 {
 		return false
 	}
@@ -99,28 +156,32 @@ func isCanary(n Node, r policy.Rollout) bool {
 	return true
 }
 
-// judge asks the gate about one node, once for each set of rules; the worse answer holds.
-func (b *bench) judge(e errand, gone []string) (verdict policy.Verdict) {
+// judge asks the gate about one node, once for each set of rules; the worst answer holds.
+func (b *bench) judge(e *errand) (verdict policy.Verdict) {
 	if len(e.cost) == 0 {
 		return verdict
 	}
-	off := e.away != ""
+	off, gone := e.away != "", b.gone
 	if off && e.Ready && e.Cordon == Uncordoned && !failing(e.Node) {
 		// It was begun, and is at work all the same: to take it away needs a slot, its own or another.
 		off = false
 		gone = slices.DeleteFunc(slices.Clone(gone), func(s string) bool { return strings.HasPrefix(s, e.Name+" (") })
 	}
+	begun, was := b.begun[e.Name] // or was decided to be, and the effect got lost
+	r := b.request
+	r.Node, r.Zone, r.Actions, r.Drift = e.Name, e.zone, e.cost, e.Report.Drift
+	r.Away, r.Failing, r.Begun = off, failing(e.Node), was && busy(e.Node) || e.Cordon == Ours || failing(e.Node) || b.fell(e)
+	r.Unavailable, r.Expected, r.Quorum = gone, b.remains(e, begun), b.votes.quorum(e.Node)
+	if b.rewound && r.Failing {
+		r.Holds = r.Holds[:len(r.Holds)-1] // a repair does not wait for people to agree on a branch
+	}
 	for i, rules := range b.rules {
-		r := b.request
-		r.Node, r.Zone, r.Actions, r.Drift = e.Name, e.Labels[zoneLabel], e.cost, e.Report.Drift
-		_, begun := b.begun[e.Name] // or was decided to be, and the effect got lost
-		r.Away, r.Failing, r.Begun = off, failing(e.Node), begun && busy(e.Node) || e.Cordon == Ours || failing(e.Node)
 		r.Rollout, r.MaxUnavailable, r.Stage = rules.Rollout, rules.MaxUnavailable, b.stages[i]
 		if !off && e.away != "" { // it cannot stand in its own way
 			r.Stage.ZoneAway = maps.Clone(r.Stage.ZoneAway)
 			r.Stage.ZoneAway[r.Zone]--
 		}
-		r.Unavailable, r.Canary = gone, isCanary(e.Node, rules.Rollout)
+		r.Canary = isCanary(e.Node, rules.Rollout)
 		if v := b.ask(i, r); i == 0 || v.Outcome > verdict.Outcome {
 			verdict = v
 		}
@@ -128,11 +189,26 @@ func (b *bench) judge(e errand, gone []string) (verdict policy.Verdict) {
 	return verdict
 }
 
+// fell says that a node went down with something else than what its pool had landed: to retarget it
+// is a repair. Made to wait its turn, it could hold the very slot that a canary waits for.
+func (b *bench) fell(e *errand) bool {
+	return !e.Ready && e.Order.Generation > 0 && e.Order.Config != b.landed
+}
+
+// remains is what is left of the time that the node's step is expected to take.
+func (b *bench) remains(e *errand, begun Begun) time.Duration {
+	expected := b.pace[impact.Worst(e.cost)]
+	if e.Cordon == Ours && !begun.At.IsZero() {
+		expected = max(0, expected-b.request.Now.Sub(begun.At))
+	}
+	return expected
+}
+
 func (b *bench) ask(rules int, r policy.Request) policy.Verdict {
-	if len(r.Drift) > 0 {
+	if len(r.Drift) > 0 || r.Quorum != nil {
 		return b.gate.Judge(r) // its reason names the node
 	}
-	q := question{r.Begun, r.Away, r.Failing, r.Canary, r.Zone, &r.Actions[0], len(r.Unavailable), 2*r.Stage.Started + rules}
+	q := question{r.Begun, r.Away, r.Failing, r.Canary, r.Zone, &r.Actions[0], len(r.Unavailable), len(b.rules)*r.Stage.Started + rules, r.Expected}
 	v, ok := b.heard[q]
 	if !ok {
 		v = b.gate.Judge(r)
@@ -142,21 +218,41 @@ func (b *bench) ask(rules int, r policy.Request) policy.Verdict {
 }
 
 // started counts a node that this step begins.
-func (b *bench) started(e errand) {
+func (b *bench) started(e *errand) {
+	if len(e.cost) > 0 {
+		b.votes.lose(e.Node)
+	}
+	if e.away == "" && len(e.cost) > 0 {
+		b.gone = append(b.gone, e.Name+" (updating)")
+	}
 	for i := range b.stages {
 		if !e.asked && e.Cordon != Ours {
 			b.stages[i].Started++
 		}
 		if e.away == "" && len(e.cost) > 0 {
-			b.stages[i].ZoneAway[e.Labels[zoneLabel]]++
+			b.stages[i].ZoneAway[e.zone]++
 		}
 	}
 }
 
+// permit is the end of the window that allowed a disturbance, so that a node which hears of its
+// order too late does not begin outside it.
+func (b *bench) permit(e *errand) (until time.Time) {
+	if len(e.cost) == 0 || failing(e.Node) {
+		return until
+	}
+	for _, rules := range b.rules {
+		if next := rules.Rollout.State(b.request.Now).Until; until.IsZero() || !next.IsZero() && next.Before(until) {
+			until = next
+		}
+	}
+	return until
+}
+
 // pass notes when nodes, and the canaries among them, came through. What is through at the start
 // of an attempt has nothing to prove: a pool that goes back soaks for nobody.
-func (p Pool) pass(want render.Pool, errands []errand, before int, fresh bool, now time.Time) Pool {
-	if p.Counts.Updated > before {
+func (p Pool) pass(want render.Pool, guard *policy.Rollout, errands []errand, before int, fresh bool, now time.Time) Pool {
+	if p.Counts.Updated > before || p.arrived(errands) {
 		p.LastAt = now
 	}
 	at := now
@@ -169,7 +265,19 @@ func (p Pool) pass(want render.Pool, errands []errand, before int, fresh bool, n
 	if p.HeadCanaryAt.IsZero() && through(want.Policy, errands) {
 		p.HeadCanaryAt = at
 	}
+	if guard != nil && p.GuardAt.IsZero() && through(*guard, errands) {
+		p.GuardAt = at
+	}
 	return p
+}
+
+// arrived says that a node came to the target now, where the count cannot tell: another may have
+// left it at the same moment.
+func (p Pool) arrived(errands []errand) bool {
+	return slices.ContainsFunc(errands, func(e errand) bool {
+		b, begun := p.Begun[e.Name]
+		return begun && e.reached && e.Cordon != Ours && (b.Drain.IsZero() || p.LastAt.Before(b.At))
+	})
 }
 
 // through says that the canaries of some rules are at the target.
@@ -179,7 +287,8 @@ func through(r policy.Rollout, errands []errand) bool {
 	}
 	first, err := policy.Limit(r.Canary.Nodes, len(errands))
 	reached, labelled := 0, 0
-	for _, e := range errands {
+	for i := range errands {
+		e := &errands[i]
 		canary := isCanary(e.Node, r)
 		if canary {
 			labelled++

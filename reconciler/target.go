@@ -10,7 +10,7 @@ import (
 
 // retarget follows the head. A new target starts over, whatever the old one was doing; so does
 // any new commit after a halt, which is the one attempt that a failed target gets per commit.
-func (s *State) retarget(p Pool, want render.Pool, crew []Node, o Observed) Pool {
+func (s *State) retarget(p Pool, want render.Pool, crew []*Node, o Observed) Pool {
 	digest, rules := want.Target(), Rules{want.Policy, want.Strategy.MaxUnavailable}
 	commit := o.Head.Revision.Commit
 	fresh := p.Revision.Commit != commit
@@ -31,7 +31,7 @@ func (s *State) retarget(p Pool, want render.Pool, crew []Node, o Observed) Pool
 	if moved {
 		p.Target, p.RollbackOf = digest, landed(p.History, digest)
 	}
-	if moved || p.Phase == Halted && fresh || outrun(crew, digest, p.Generation) {
+	if moved || p.Phase == Halted && fresh {
 		p = s.attempt(p, o.Now)
 	}
 	return p
@@ -39,10 +39,10 @@ func (s *State) retarget(p Pool, want render.Pool, crew []Node, o Observed) Pool
 
 // inherit finds the rules of a pool that is new. Where its nodes come from another, those of that
 // one stay in force: a new name relaxes nothing.
-func (s *State) inherit(rules Rules, crew []Node) Rules {
+func (s *State) inherit(rules Rules, crew []*Node) Rules {
 	for _, name := range sortedKeys(s.Pools) {
 		old := s.Pools[name]
-		if slices.ContainsFunc(crew, func(n Node) bool { return old.Target != "" && n.Order.Config == old.Target }) {
+		if slices.ContainsFunc(crew, func(n *Node) bool { return old.Target != "" && n.Order.Config == old.Target }) {
 			return old.Rules
 		}
 	}
@@ -53,15 +53,16 @@ func (s *State) inherit(rules Rules, crew []Node) Rules {
 func (s *State) attempt(p Pool, now time.Time) Pool {
 	s.Generation++
 	p.Generation, p.Halt, p.Waiting = s.Generation, "", nil
-	p.LastAt, p.CanaryAt, p.HeadCanaryAt = time.Time{}, time.Time{}, time.Time{}
-	p.Phase, p.Since = Progressing, now
+	p.LastAt, p.CanaryAt, p.HeadCanaryAt, p.GuardAt, p.Skipped = time.Time{}, time.Time{}, time.Time{}, time.Time{}, nil
+	p.Phase, p.Since, p.AttemptAt = Progressing, now, now
 	return p
 }
 
 // retreat goes back to what the pool had before a target that failed, where the rules in force
 // ask for it. The failed target is refused until there is a new commit.
 func (s *State) retreat(p Pool, want render.Pool, o Observed) (Pool, bool) {
-	if p.Counts.Failed < p.budget(want) || p.Spurned != "" || !p.Rules.Rollout.RollsBack() || len(p.History) == 0 {
+	asked := p.Rules.Rollout.RollsBack() || o.Guardrail != nil && o.Guardrail.RollsBack()
+	if p.Counts.Failed < p.budget(want, o.Guardrail) || p.Spurned != "" || !asked || len(p.History) == 0 {
 		return p, false
 	}
 	last := p.History[0]
@@ -73,14 +74,6 @@ func (s *State) retreat(p Pool, want render.Pool, o Observed) (Pool, bool) {
 	p = s.attempt(p, o.Now)
 	p.Why = why
 	return p, true
-}
-
-// outrun says that a node came with a newer order for something else, as one does that was moved
-// from another pool: it would rightly refuse ours as old.
-func outrun(crew []Node, target machine.Digest, generation uint64) bool {
-	return slices.ContainsFunc(crew, func(n Node) bool {
-		return n.Order.Generation >= generation && n.Order.Config != target && n.Order.Generation > 0
-	})
 }
 
 // landed names the newest earlier commit that brought the pool to this target: moving there is a

@@ -12,6 +12,7 @@ import (
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/machine/manifest"
 	"github.com/sluice-gitops/sluice/render"
+	"github.com/sluice-gitops/sluice/test/peak"
 )
 
 // fleet is n MachineConfigs as kustomize yields them. Each brings two files, one of which a
@@ -46,6 +47,7 @@ func BenchmarkPools(b *testing.B) {
 				}
 			}
 			b.ReportMetric(b.Elapsed().Seconds()*1e6/float64(b.N*n), "us/config")
+			b.ReportMetric(peak.MiB(func() { _, _ = render.Pools(builds) }), "MiB-peak-heap")
 		})
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,18 +26,24 @@ const (
 	master    = "master"
 )
 
-// notYet are the kinds that say what is on a node and that this version cannot render. To pass
-// them over would give nodes a wrong config, so they are mistakes until they are rendered.
-var notYet = map[string]bool{
-	"operator.openshift.io/MachineConfiguration": true,
-}
-
 // mirrorKinds say where images are pulled from, each with the version that is read.
 var mirrorKinds = map[string]string{
 	"config.openshift.io/ImageDigestMirrorSet":       "v1",
 	"config.openshift.io/ImageTagMirrorSet":          "v1",
 	"config.openshift.io/Image":                      "v1",
 	"operator.openshift.io/ImageContentSourcePolicy": "v1alpha1",
+}
+
+// unrendered are the kinds that MCO main reads besides those above, and that say something of
+// nodes: their author should hear that it is not done here.
+var unrendered = map[string]bool{
+	"config.openshift.io/APIServer":                     true, // the kubelet's TLS profile
+	"config.openshift.io/ClusterImagePolicy":            true,
+	"config.openshift.io/FeatureGate":                   true, // 98-POOL-generated-kubelet
+	"config.openshift.io/ImagePolicy":                   true,
+	"config.openshift.io/Node":                          true, // 97-POOL-generated-kubelet
+	"machineconfiguration.openshift.io/MachineOSConfig": true,
+	"machineconfiguration.openshift.io/PinnedImageSet":  true,
 }
 
 // universe is one build, read.
@@ -51,6 +55,8 @@ type universe struct {
 	policies []rollout
 	fronts   []frontEnd
 	mirrors  []mirrorObject
+
+	disruptions []disruption
 }
 
 // config is a MachineConfig and what it asks for by itself.
@@ -68,8 +74,13 @@ type reader struct {
 	notices []string
 	now     place // what is being read
 
-	passed   map[string]int // kind -> documents that are not ours
-	rendered map[string]int // file -> MachineConfigs that a controller merged from others
+	known    map[string]reading // MachineConfig, word for word -> what it says
+	passed   map[string]int     // kind -> documents that are not ours
+	rendered map[string]int     // file -> MachineConfigs that a controller merged from others
+}
+
+func newReader(o Options) reader {
+	return reader{options: o, known: map[string]reading{}, passed: map[string]int{}, rendered: map[string]int{}}
 }
 
 func (r *reader) read(b Build) universe {
@@ -111,8 +122,12 @@ func (r *reader) document(u *universe, file string, encoded []byte) {
 			r.document(u, file, item)
 		}
 		r.now = list
-	case notYet[kind]:
-		r.fail(file, "kind", "%s is not rendered by this version, and without it nodes would get a wrong config", head.Kind)
+	case kind == "operator.openshift.io/MachineConfiguration":
+		if version != "v1" {
+			r.fail(file, "apiVersion", "%s is not known: write %s/v1", head.APIVersion, group)
+			return
+		}
+		r.machineConfiguration(u, file, encoded)
 	case mirrorKinds[kind] != "":
 		if version != mirrorKinds[kind] {
 			r.fail(file, "apiVersion", "%s is not known: write %s/%s", head.APIVersion, group, mirrorKinds[kind])
@@ -133,6 +148,8 @@ func (r *reader) document(u *universe, file string, encoded []byte) {
 			return
 		}
 		r.ours(u, file, head.Kind, encoded)
+	case unrendered[kind]:
+		r.notice("%s: %s is passed over: on OpenShift it changes nodes, here it does not", file, head.Kind)
 	default:
 		r.passed[head.Kind]++
 	}
@@ -186,40 +203,32 @@ func (r *reader) ours(u *universe, file, kind string, encoded []byte) {
 }
 
 func (r *reader) machineConfig(u *universe, file string, encoded []byte) {
-	if renderedByController(encoded) {
+	m := r.reading(encoded)
+	if m.rendered {
 		r.rendered[file]++
 		return
 	}
-	m, err := manifest.Parse(encoded)
-	if err != nil {
-		r.refuse(file, err)
+	if m.whole {
+		for _, w := range m.Warnings {
+			r.warn(file, w)
+		}
+		r.extensions(file, m.Manifest)
+	}
+	if m.wrong != nil {
+		r.refuse(file, m.wrong)
 		return
 	}
-	for _, w := range m.Warnings {
-		r.warn(file, w)
-	}
-	r.extensions(file, m)
-	own, err := manifest.Config(m.Spec)
-	if err != nil {
-		r.refuse(file, err)
-		return
-	}
-	c := config{Manifest: m, file: file, at: r.now, own: own}
+	c := config{Manifest: m.Manifest, file: file, at: r.now, own: m.own}
 	before, twice := u.named[m.Name]
 	switch {
 	case !twice:
 		u.named[m.Name] = len(u.configs)
 		u.configs = append(u.configs, c)
-	case alike(c, u.configs[before]):
+	case manifest.Same(c.Manifest, u.configs[before].Manifest):
 		r.notice("%s: MachineConfig %s stands in %s, too: they are alike and count once", file, m.Name, u.configs[before].file)
 	default:
 		r.fail(file, "metadata.name", "another MachineConfig %s stands in %s: give one of them another name", m.Name, u.configs[before].file)
 	}
-}
-
-// alike says whether two MachineConfigs of one name ask for the same, in any merge.
-func alike(a, b config) bool {
-	return maps.Equal(a.Labels, b.Labels) && a.Generated == b.Generated && reflect.DeepEqual(a.Spec, b.Spec)
 }
 
 // extensions refuses those that MCO main does not know. As there, a MachineConfig without an

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/sluice-gitops/sluice/machine/manifest"
+	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/render"
 	"github.com/sluice-gitops/sluice/render/kustomize"
 )
@@ -91,6 +92,9 @@ func show(t *testing.T, out *bytes.Buffer, p render.Pool) {
 	}
 	for _, cause := range slices.Sorted(maps.Keys(p.Origins)) {
 		fmt.Fprintf(out, "%s from %s\n", cause, p.Origins[cause])
+	}
+	for _, rule := range impact.RulesChanged(nil, p.Rules) {
+		fmt.Fprintf(out, "rule %s\n", rule)
 	}
 	doc, err := manifest.Marshal(p.Name, nil, p.Config)
 	if err != nil {

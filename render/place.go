@@ -1,6 +1,7 @@
 package render
 
 import (
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -15,39 +16,112 @@ type place struct {
 	item string // of a list: the field of the document in it, with a dot at its end
 }
 
-// text is a document as its author wrote it.
+// text is a document that was read, and where its author wrote it.
 type text struct {
-	line int // of the file, on which body begins
-	body []byte
-	root *yaml.Node
-	read bool
+	line    int // of the file, on which written begins, or body where there is none
+	body    []byte
+	written []byte // the file that body came of; nil: body is as it was written
+
+	read   bool
+	source *yaml.Node // as it was written
+	made   *yaml.Node // what came of it; nil where that is the same
 }
 
 // line is where the field stands, or the part of it that is written; 0 is not known. It is asked
-// for mistakes only, so that what is right costs nothing.
+// for mistakes only, so that what is right costs nothing. What something else than its author's
+// file brought has no line: rather none than a wrong one.
 func (p place) line(field string) int {
 	if p.doc == nil || p.doc.line == 0 {
 		return 0
 	}
-	if !p.doc.read {
-		p.doc.read = true
-		var root yaml.Node
-		if err := yaml.Unmarshal(p.doc.body, &root); err == nil && len(root.Content) == 1 {
-			p.doc.root = root.Content[0]
-		}
-	}
-	if p.doc.root == nil {
+	p.doc.parse()
+	now, made := p.doc.source, p.doc.made
+	if now == nil {
 		return 0
 	}
-	line, now := p.doc.root.Line, p.doc.root
+	line, numbered, whole := now.Line, false, true
 	for _, step := range steps(p.item + field) {
 		key, value := child(now, step)
+		if made != nil {
+			_, became := child(made, step)
+			if (value == nil) != (became == nil) {
+				return 0
+			}
+			if became != nil {
+				made = became
+			}
+		}
 		if value == nil {
+			whole = false
 			break
+		}
+		if _, err := strconv.Atoi(step.name); err == nil && step.element {
+			numbered = true // the same number may be another element by now
 		}
 		line, now = key.Line, value
 	}
+	if made != nil && (whole || numbered) && !same(now, made) {
+		return 0
+	}
 	return p.doc.line - 1 + line
+}
+
+func (t *text) parse() {
+	if t.read {
+		return
+	}
+	t.read = true
+	if t.written == nil {
+		t.source = root(t.body)
+		return
+	}
+	if t.made = root(t.body); t.made == nil {
+		return
+	}
+	t.source = t.origin(manifest.Split(t.written))
+}
+
+// origin is the document of the file that body came of: the only one there, or the one of that
+// kind and name.
+func (t *text) origin(parts []manifest.Part) *yaml.Node {
+	var found *yaml.Node
+	for _, p := range parts {
+		n := root(p.Body)
+		if n == nil || !sameAt(n, t.made, "apiVersion") || !sameAt(n, t.made, "kind") || len(parts) > 1 && !sameAt(n, t.made, "metadata", "name") {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = n
+		t.line += p.Line - 1
+	}
+	return found
+}
+
+func root(body []byte) *yaml.Node {
+	var n yaml.Node
+	if err := yaml.Unmarshal(body, &n); err != nil || len(n.Content) != 1 {
+		return nil
+	}
+	return n.Content[0]
+}
+
+func sameAt(a, b *yaml.Node, keys ...string) bool {
+	for _, k := range keys {
+		_, a = child(a, step{k, false})
+		_, b = child(b, step{k, false})
+		if a == nil || b == nil {
+			return false
+		}
+	}
+	return same(a, b)
+}
+
+// same says whether two values are the same to a reader.
+func same(a, b *yaml.Node) bool {
+	var left, right any
+	return a.Decode(&left) == nil && b.Decode(&right) == nil && reflect.DeepEqual(left, right)
 }
 
 // step is a key, or what stands in brackets behind one: the name or number of a list element.
@@ -109,6 +183,9 @@ func child(n *yaml.Node, s step) (key, value *yaml.Node) {
 
 // texts takes a document apart, should it be several, and says where each begins.
 func texts(d Document) (out []*text) {
+	if d.Written != nil {
+		return []*text{{line: d.Line, body: d.Body, written: d.Written}}
+	}
 	for _, p := range manifest.Split(d.Body) {
 		t := &text{body: p.Body}
 		if d.Line > 0 {
@@ -122,7 +199,7 @@ func texts(d Document) (out []*text) {
 // unreadable is the mistake of a document that is no YAML: the library knows the line itself.
 func (r *reader) unreadable(file string, doc *text, err error) {
 	e := Error{File: file, Why: err.Error()}
-	if rest, found := strings.CutPrefix(e.Why, "line "); found && doc.line > 0 {
+	if rest, found := strings.CutPrefix(e.Why, "line "); found && doc.line > 0 && doc.written == nil {
 		number, words, _ := strings.Cut(rest, ": ")
 		if n, err := strconv.Atoi(number); err == nil {
 			e.Line, e.Why = doc.line-1+n, words

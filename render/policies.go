@@ -162,7 +162,7 @@ func (r *reader) targets(u universe, p rollout, pools []taken) []string {
 
 // Rollout reads one RolloutPolicy by itself, as policy commands do. Mistakes come back as Errors.
 func Rollout(doc Document) (policy.Rollout, error) {
-	r := reader{passed: map[string]int{}, rendered: map[string]int{}}
+	r := newReader(Options{})
 	u := r.read(Build{Documents: []Document{doc}})
 	switch {
 	case len(r.errs) > 0:

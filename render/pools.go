@@ -28,7 +28,7 @@ type Options struct {
 
 // Pools is the function Pools for such a fleet.
 func (o Options) Pools(builds []Build) (Result, error) {
-	r := reader{options: o, passed: map[string]int{}, rendered: map[string]int{}}
+	r := newReader(o)
 	var all []universe
 	for _, b := range builds {
 		r.notices, r.errs = append(r.notices, b.Notices...), append(r.errs, b.Errors...)
@@ -44,7 +44,7 @@ func (o Options) Pools(builds []Build) (Result, error) {
 		return Result{}, err
 	}
 	pools := r.gather(all)
-	policies := r.policies(all, pools)
+	policies, disruptions := r.policies(all, pools), r.disruptions(all)
 	if err := r.failed(); err != nil {
 		return Result{}, err
 	}
@@ -53,6 +53,7 @@ func (o Options) Pools(builds []Build) (Result, error) {
 		config, origins := r.fold(p)
 		result.Pools = append(result.Pools, Pool{
 			Name: p.name, Selector: p.nodes, Strategy: p.strategy, Policy: policies[p.name],
+			Rules:  r.bounded(p, o.impactRules(disruptions, policies[p.name])),
 			Config: config, Digest: config.Digest(), Origins: origins,
 		})
 	}
@@ -70,6 +71,9 @@ func (r *reader) said() []string {
 	}
 	for file, n := range r.rendered {
 		r.notice("%s: %s of rendered MachineConfigs passed over: a controller merged them from others", file, count(n))
+	}
+	for i, n := range r.notices {
+		r.notices[i] = visible(n)
 	}
 	slices.Sort(r.notices)
 	return slices.Compact(r.notices)

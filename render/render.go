@@ -4,11 +4,15 @@ package render
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/sluice-gitops/sluice/machine"
+	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/policy"
 )
 
@@ -23,8 +27,12 @@ type Build struct {
 // Document is one YAML document of a build.
 type Document struct {
 	File string // where it was written, in the repository, as well as that is known
-	Line int    // of File, on which Body begins, word for word; 0 where Body is not what was written
+	Line int    // of File, on which Body begins, word for word, or Written; 0 where neither is known
 	Body []byte // one YAML (or JSON) document
+
+	// Written is what stands in File where Body came of one of its documents and may have been
+	// patched on the way. A field that is still as it was written is found there.
+	Written []byte
 }
 
 // Pool is a set of nodes and the one config that all of them should have.
@@ -33,6 +41,7 @@ type Pool struct {
 	Selector labels.Selector // of its nodes; nil selects none
 	Strategy Strategy
 	Policy   policy.Rollout
+	Rules    []impact.Rule // what a change costs its nodes; nil is impact.Defaults()
 	Config   machine.Config
 	Digest   machine.Digest    // of Config, where render has computed it: ask Target
 	Origins  map[string]string // impact cause (path, unit, field) -> file of the repository that brought it
@@ -77,7 +86,26 @@ func (e Error) Error() string {
 	if e.Field != "" {
 		out += ": " + e.Field
 	}
-	return out + ": " + e.Why
+	return visible(out + ": " + e.Why)
+}
+
+// visible escapes what would move the cursor of who reads it, or hide from him: names of files
+// and fields are the author's, and may hold any byte.
+func visible(s string) string {
+	plain := func(r rune) bool { return r != utf8.RuneError && unicode.IsPrint(r) }
+	if strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	var out strings.Builder
+	for _, r := range s {
+		if plain(r) {
+			out.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		out.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return out.String()
 }
 
 // Errors are all the mistakes of a revision at once, sorted by file; errors.As finds them.

@@ -13,6 +13,9 @@ const stateDir = "/var/lib/sluice"
 
 const unitDir = "/etc/systemd/system"
 
+// forceFile makes MCO's daemon reboot without asking; as there, no config may bring it.
+const forceFile = "/run/machine-config-daemon-force"
+
 // osDirs are directories on every node, so that none of them can be a file.
 var osDirs = []string{"/boot", "/etc", "/etc/systemd", unitDir, "/home", "/root", "/run", "/tmp", "/usr", "/var", "/var/lib"}
 
@@ -27,6 +30,10 @@ func (r *reader) standing(c machine.Config, from sources) {
 		switch {
 		case f.Path == stateDir || strings.HasPrefix(f.Path, stateDir+"/"):
 			refuse(f.Path, "belongs to the agent, as all of %s does: choose another path", stateDir)
+		case f.Path == forceFile:
+			refuse(f.Path, "may not be written by a config: it would force a reboot past every check")
+		case f.Path == "/run/machine-config-daemon-force":
+			refuse(f.Path, "orders MCO's agent to ignore what it knows, and no node takes it from a config: remove the file")
 		case slices.Contains(osDirs, f.Path):
 			refuse(f.Path, "is a directory on every node: name a file in it")
 		default:

@@ -30,6 +30,21 @@ type Proposal struct {
 	Draft  bool   `json:"draft,omitempty"`
 }
 
+// Review is what a forge knows of how a commit came to the followed branch.
+type Review struct {
+	Proposal  int        `json:"proposal,omitempty"` // pull request number; 0: the commit was pushed
+	Author    string     `json:"author,omitempty"`   // who opened it
+	Head      string     `json:"head,omitempty"`     // its last commit: what was merged
+	Approvals []Approval `json:"approvals,omitempty"`
+}
+
+// Approval is one person's yes to a pull request, which no later word of that person takes back.
+type Approval struct {
+	By     string   `json:"by"`
+	Teams  []string `json:"teams,omitempty"` // ORG/TEAM, as far as they were asked for
+	Commit string   `json:"commit"`          // what was approved
+}
+
 // State is how a commit stands with a pool.
 type State string
 

@@ -36,12 +36,13 @@ var rooms = []room{
 	{"nodeops", pure, "machine nodeops/impact"},
 	{"nodeops/agent", pure, node},
 	{"policy", pure, node + "source"}, // nodeops: a check judges what a node reports
-	{"render", pure, "machine machine/manifest policy render/kubelet render/crio render/mirror"}, // policy: a pool carries its rollout policy
+	{"render", pure, "machine machine/manifest policy nodeops/impact render/kubelet render/crio render/mirror"}, // policy, impact: a pool carries its policy and its rules
 	{"render/kubelet", pure, "machine machine/manifest"},
 	{"render/crio", pure, "machine machine/manifest"},
 	{"render/mirror", pure, "machine machine/manifest"},
 	{"reconciler", pure, fleet},
-	{"reconciler/preview", pure, fleet + "reconciler"},
+	{"reconciler/blockers", pure, node + "policy"},
+	{"reconciler/preview", pure, fleet + "reconciler reconciler/blockers"},
 
 	{"durable", shell, ""},
 	{"examples", shell, ""}, // fleet repositories, embedded
@@ -59,6 +60,7 @@ var rooms = []room{
 	{"nodeops/host/...", adapter, node + "nodeops/agent durable"},
 	{"nodeops/join", adapter, node + "machine/manifest"},
 	{"reconciler/kube", adapter, fleet + "reconciler api/..."},
+	{"reconciler/cluster", adapter, fleet + "reconciler reconciler/blockers"},
 	{"reconciler/local", adapter, fleet + "reconciler durable"},
 	{"reconciler/console", adapter, fleet + "reconciler"},
 
@@ -66,7 +68,10 @@ var rooms = []room{
 	{"source/forge/loopback/contract", support, ""},
 	{"reconciler/loop/looptest", support, fleet + "reconciler reconciler/loop"},
 	{"nodeops/agent/loop/hosttest", support, node + "nodeops/agent nodeops/agent/loop"},
+	{"test/cluster", support, ""}, // a real control plane on loopback
 
+	{"test/mutants", command, ""}, // make mutants: breaks Step on purpose, to see who notices
+	{"test/peak", support, ""},
 	{"test/report", command, ""}, // make test and make bench print with it
 	{"cmd/sluice", command, "..."},
 	{"cmd/sluice-agent", command, node + "machine/manifest durable nodeops/agent nodeops/agent/loop nodeops/host/..."},
@@ -77,12 +82,20 @@ var exceptions = map[string]string{
 
 	"nodeops/host/local imports nodeops/agent/loop": "it ends its agent with the loop's own ErrReboot, and keeps its inbox in the loop's Files",
 
+	"reconciler/cluster imports k8s.io/kubectl/pkg/drain":                  "its filters say what a drain would do with a pod: they are asked, not repeated",
+	"reconciler/cluster imports k8s.io/client-go/kubernetes":               "the face that the filters ask their questions to, answered from a record; and the live reading",
+	"reconciler/cluster imports k8s.io/client-go/kubernetes/typed/core/v1": "the same, for pods",
+	"reconciler/cluster imports k8s.io/client-go/kubernetes/typed/apps/v1": "the same, for DaemonSets",
+	"reconciler/cluster imports k8s.io/client-go/rest":                     "a transport that refuses whatever is no such question",
+	"reconciler/cluster imports k8s.io/client-go/tools/pager":              "a live cluster is read page by page",
+
 	"render imports k8s.io/apimachinery/pkg/labels":       "label selectors: pure matching, and the words that Kubernetes users know",
 	"render imports k8s.io/apimachinery/pkg/selection":    "the operators of those selectors",
 	"render imports k8s.io/apimachinery/pkg/apis/meta/v1": "the selectors as MachineConfigPool writes them: data",
 
 	"render/kubelet imports k8s.io/kubelet/config/v1beta1":        "the fields that a kubelet knows: data",
 	"render/kubelet imports k8s.io/apimachinery/pkg/api/resource": "reads quantities: pure",
+	"render/crio imports k8s.io/apimachinery/pkg/api/resource":    "reads quantities: pure",
 }
 
 // owners are libraries that only one place may know, so that they can be replaced there.
@@ -95,6 +108,10 @@ var owners = map[string]string{
 	"k8s.io/client-go":                       "reconciler/kube",
 	"k8s.io/kubectl":                         "reconciler/kube",
 	"github.com/robfig/cron":                 "policy",
+	"github.com/google/cel-go":               "policy",
+	"github.com/prometheus/client_golang":    "policy/facts",
+	"github.com/ProtonMail/go-crypto":        "policy/facts",
+	"github.com/hiddeco/sshsig":              "policy/facts",
 	"github.com/spf13/cobra":                 "cmd",
 	"github.com/getkin/kin-openapi/openapi3": "source/forge/loopback/contract",
 }

@@ -74,7 +74,7 @@ func command() *cobra.Command {
 	}
 	root.AddCommand(
 		renderCommand(), impactCommand(), previewCommand(), policyCommand(), simCommand(),
-		runCommand(), getCommand(), whyCommand(), demoCommand(), versionCommand(),
+		runCommand(), getCommand(), whyCommand(), historyCommand(), traceCommand(), holdCommand(), releaseCommand(), demoCommand(), versionCommand(),
 	)
 	return root
 }

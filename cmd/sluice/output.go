@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-gitops/sluice/machine"
+	"github.com/sluice-gitops/sluice/render"
 )
 
 // outputFlag adds -o with the forms that a command prints; the first is the default.
@@ -54,4 +55,11 @@ func profileVar(c *cobra.Command, into *machine.Profile) {
 		*into, err = machine.ParseProfile(word)
 		return err
 	})
+}
+
+// renderVars add what a repository does not say of the fleet that it is for.
+func renderVars(c *cobra.Command, o *render.Options) {
+	profileVar(c, &o.Profile)
+	c.Flags().StringVar(&o.ClusterDNS, "cluster-dns", "", "the DNS of the cluster, for a KubeletConfig on OpenShift (default 172.30.0.10)")
+	c.Flags().BoolVar(&o.KeepZero, "keep-zero", false, "let false, 0 and empty fields of a KubeletConfig count, which MCO loses")
 }

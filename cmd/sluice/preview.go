@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/policy"
+	"github.com/sluice-gitops/sluice/reconciler/cluster"
 	"github.com/sluice-gitops/sluice/reconciler/local"
 	"github.com/sluice-gitops/sluice/reconciler/preview"
 	"github.com/sluice-gitops/sluice/render"
@@ -29,7 +30,8 @@ func previewCommand() *cobra.Command {
 		Long: "Preview renders two revisions of the repository at PATH and says what the newer one would\n" +
 			"do: per pool the kind, its causes, the nodes and the waves. The nodes come from --local, as they\n" +
 			"are now; or from --inventory, as if they were at the base; else from " + inventoryFile + " at the root of the base revision; with neither it says what any\n" +
-			"node would pay.",
+			"node would pay. With --cluster, the objects of a cluster as kubectl prints them, it also says what drain\n" +
+			"would refuse and what would be down; its nodes are taken where no others are named.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if base == "" || head == "" {
@@ -63,10 +65,7 @@ func previewCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&base, "base", "", "the revision that the fleet follows now")
 	c.Flags().StringVar(&head, "head", "", "the revision that would be merged")
-	c.Flags().StringVar(&nodes.file, "inventory", "", "a file with the nodes")
-	c.Flags().StringVar(&nodes.fleet, "local", "", "the folder of a fleet, whose nodes are taken as they are")
-	profileVar(c, &nodes.profile)
-	c.MarkFlagsMutuallyExclusive("inventory", "local")
+	nodes.flags(c)
 	c.Flags().TimeVar(&at, "at", time.Time{}, []string{time.RFC3339}, "judge windows at this time instead of now")
 	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit 3 when the verdict is deny")
 	outputFlag(c, &output, "text", "markdown", "json")
@@ -83,10 +82,10 @@ func makePreview(ctx context.Context, path, base, head string, nodes nodesOf, no
 	}
 	in := preview.Input{Gate: policy.Default(), Now: now}
 	if in.Base, err = repo.Resolve(base); err != nil {
-		return none, err
+		return none, fetched(err)
 	}
 	if in.Head, err = repo.Resolve(head); err != nil {
-		return none, err
+		return none, fetched(err)
 	}
 	if in.MergeBase, err = repo.MergeBase(in.Base, in.Head); err != nil {
 		return none, err
@@ -99,7 +98,7 @@ func makePreview(ctx context.Context, path, base, head string, nodes nodesOf, no
 		if err != nil {
 			return render.Result{}, err
 		}
-		return renderTree(tree, nil, nodes.profile)
+		return renderTree(tree, nil, nodes.options)
 	}
 	before, err := at(in.MergeBase)
 	if err != nil {
@@ -110,6 +109,13 @@ func makePreview(ctx context.Context, path, base, head string, nodes nodesOf, no
 		return none, err
 	}
 	in.Before, in.After = before.Pools, after.Pools
+	if in.Base != in.MergeBase {
+		standing, err := at(in.Base)
+		if err != nil {
+			return none, fmt.Errorf("render the base %s: %w", in.Base[:7], err)
+		}
+		in.Standing = standing.Pools
+	}
 	in.Notices = slices.DeleteFunc(after.Notices, func(n string) bool { return slices.Contains(before.Notices, n) })
 	tree, err := repo.Tree(in.Base)
 	if err != nil {
@@ -118,19 +124,58 @@ func makePreview(ctx context.Context, path, base, head string, nodes nodesOf, no
 	if err := nodes.fill(ctx, &in, tree); err != nil {
 		return none, err
 	}
+	for _, commit := range in.Behind() {
+		if list, err := repo.Between(commit, in.Base); err == nil { // else it is not told: the fleet may follow another clone
+			if in.Queued == nil {
+				in.Queued = map[string][]string{}
+			}
+			in.Queued[commit] = append(list, in.Base)
+		}
+	}
 	return preview.Make(in), nil
+}
+
+// fetched says what to do when a clone lacks a revision: those that pipelines make often do.
+func fetched(err error) error {
+	return fmt.Errorf("%w; a pipeline must fetch the whole history and the base branch: fetch-depth 0, or git fetch --unshallow origin, and give origin/BRANCH as the base", err)
 }
 
 // nodesOf is where the nodes of a preview come from, and what they are.
 type nodesOf struct {
-	file    string // a file with the nodes
-	fleet   string // the folder of a local fleet
-	profile machine.Profile
+	file    string   // a file with the nodes
+	fleet   string   // the folder of a local fleet
+	cluster []string // files with the recorded objects of a cluster
+	options render.Options
+
+	guardrail string // a file with rules that hold besides theirs
 }
 
-// fill puts the nodes into a preview, and what they have.
+func (from *nodesOf) flags(c *cobra.Command) {
+	c.Flags().StringVar(&from.file, "inventory", "", "a file with the nodes")
+	c.Flags().StringVar(&from.fleet, "local", "", "the folder of a fleet, whose nodes are taken as they are")
+	c.Flags().StringArrayVar(&from.cluster, "cluster", nil, "a `FILE` that a cluster was recorded in by kubectl get -o json (docs/inventory.md); may be given again")
+	renderVars(c, &from.options)
+	guardrailFlag(c.Flags(), &from.guardrail)
+	c.MarkFlagsMutuallyExclusive("inventory", "local")
+}
+
+// fill puts the nodes into a preview, what they have, and the rules that hold for them all.
 func (from nodesOf) fill(ctx context.Context, in *preview.Input, tree fs.FS) error {
-	if from.fleet == "" {
+	var err error
+	if in.Guardrail, err = readGuardrail(from.guardrail); err != nil {
+		return err
+	}
+	if len(from.cluster) > 0 {
+		if in.Cluster, err = cluster.ReadFiles(from.cluster...); err != nil {
+			return err
+		}
+	}
+	switch {
+	case from.fleet != "":
+	case in.Cluster != nil && from.file == "":
+		in.Nodes = cluster.Nodes(in.Cluster)
+		return nil
+	default:
 		inv, err := readInventory(from.file, tree)
 		in.Nodes = inv.nodes()
 		return err

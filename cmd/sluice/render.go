@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/machine/manifest"
 	"github.com/sluice-gitops/sluice/render"
 )
@@ -20,7 +19,7 @@ const roleLabel = "machineconfiguration.openshift.io/role"
 func renderCommand() *cobra.Command {
 	var revision, pool, output string
 	var paths []string
-	var profile machine.Profile
+	var options render.Options
 	c := &cobra.Command{
 		Use:   "render [PATH or URL]",
 		Short: "Print each pool's rendered config as the MachineConfig that it amounts to",
@@ -33,7 +32,7 @@ func renderCommand() *cobra.Command {
 				return err
 			}
 			defer done()
-			result, err := renderTree(tree, paths, profile)
+			result, err := renderTree(tree, paths, options)
 			if err != nil {
 				return err
 			}
@@ -53,7 +52,7 @@ func renderCommand() *cobra.Command {
 	c.Flags().StringVar(&revision, "revision", "", "a commit, branch or tag of the repository at PATH; the branch of a URL")
 	c.Flags().StringVar(&pool, "pool", "", "this pool only")
 	c.Flags().StringSliceVar(&paths, "path", nil, "build these directories instead of the root or pools/*")
-	profileVar(c, &profile)
+	renderVars(c, &options)
 	outputFlag(c, &output, "yaml", "json", "ignition")
 	return c
 }
@@ -81,7 +80,7 @@ func printPools(w io.Writer, pools []render.Pool, output string) error {
 	}
 	items := []json.RawMessage{}
 	for i, p := range pools {
-		name, labels := "rendered-"+p.Name+"-"+string(p.Config.Digest()[:32]), map[string]string{roleLabel: p.Name}
+		name, labels := "rendered-"+p.Name+"-"+string(p.Target()[:32]), map[string]string{roleLabel: p.Name}
 		if output == "json" {
 			item, err := manifest.JSON(name, labels, p.Config)
 			if err != nil {

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sluice-gitops/sluice/machine"
-	"github.com/sluice-gitops/sluice/machine/manifest"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/render"
 	"github.com/sluice-gitops/sluice/render/butane"
@@ -20,12 +18,12 @@ import (
 )
 
 // renderTree renders all pools of a tree. An author's mistakes come back as render.Errors.
-func renderTree(tree fs.FS, paths []string, profile machine.Profile) (render.Result, error) {
+func renderTree(tree fs.FS, paths []string, o render.Options) (render.Result, error) {
 	built, err := builds.Build(tree, paths)
 	if err != nil {
 		return render.Result{}, err
 	}
-	return render.Options{Profile: profile}.Pools(built)
+	return o.Pools(built)
 }
 
 // builds are those of this process: two revisions of a repository share most of what they build.
@@ -78,23 +76,6 @@ func openRemote(ctx context.Context, url, branch string) (fs.FS, func(), error) 
 		return nil, nil, err
 	}
 	return tree, done, nil
-}
-
-// readConfig reads one MachineConfig, YAML or JSON, as the config that it stands for.
-func readConfig(path string) (machine.Config, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return machine.Config{}, err
-	}
-	m, err := manifest.Parse(data)
-	if err != nil {
-		return machine.Config{}, fmt.Errorf("%s: %w", path, err)
-	}
-	c, err := manifest.Config(m.Spec)
-	if err != nil {
-		return machine.Config{}, fmt.Errorf("%s: %w", path, err)
-	}
-	return c, nil
 }
 
 // inventory is the file that says which nodes there are, for whoever cannot ask a cluster:

@@ -21,19 +21,24 @@ import (
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/reconciler/local"
+	"github.com/sluice-gitops/sluice/render"
 )
 
 // settings is what a local fleet follows, and whom it tells. It is kept in DIR/fleet.json, so
 // that the next run needs no flags.
 type settings struct {
-	Name      string          `json:"name"` // in every commit status, as sluice/NAME/POOL
-	Repo      string          `json:"repo"` // https, http on loopback, or a path
-	Branch    string          `json:"branch"`
-	Poll      time.Duration   `json:"poll"`             // nanoseconds; how often Git is asked
-	GitHub    string          `json:"github,omitempty"` // OWNER/REPO that gets statuses and comments
-	GitHubURL string          `json:"githubURL,omitempty"`
-	Profile   machine.Profile `json:"profile,omitempty"` // where nodes that are not OpenShift's read their kubelet's settings
-	BootTime  time.Duration   `json:"bootTime"`          // nanoseconds; how long a directory takes to reboot
+	Name       string          `json:"name"` // in every commit status, as sluice/NAME/POOL
+	Repo       string          `json:"repo"` // https, http on loopback, or a path
+	Branch     string          `json:"branch"`
+	Poll       time.Duration   `json:"poll"`             // nanoseconds; how often Git is asked
+	GitHub     string          `json:"github,omitempty"` // OWNER/REPO that gets statuses and comments
+	GitHubURL  string          `json:"githubURL,omitempty"`
+	Profile    machine.Profile `json:"profile,omitempty"` // where nodes that are not OpenShift's read their kubelet's settings
+	ClusterDNS string          `json:"clusterDNS,omitempty"`
+	KeepZero   bool            `json:"keepZero,omitempty"` // of KubeletConfigs; MCO main loses such fields
+	Self       string          `json:"self,omitempty"`     // the node that the controller runs on; "" is the one with the name of the host
+	BootTime   time.Duration   `json:"bootTime"`           // nanoseconds; how long a directory takes to reboot
+	outside
 }
 
 func (s settings) validate() error {
@@ -56,6 +61,18 @@ func (s settings) validate() error {
 	return nil
 }
 
+// self is the node that the controller runs on; "" is none of these.
+func (s settings) self(nodes []reconciler.Node) string {
+	if s.Self != "" {
+		return s.Self
+	}
+	name, err := os.Hostname()
+	if err == nil && slices.ContainsFunc(nodes, func(n reconciler.Node) bool { return n.Name == name }) {
+		return name
+	}
+	return ""
+}
+
 var scpStyle = regexp.MustCompile(`^[\w.-]+@[\w.-]+:`)
 
 // hasCredentials says that a URL holds a password or a query: neither is written anywhere.
@@ -70,6 +87,7 @@ func hasCredentials(repo string) bool {
 func runCommand() *cobra.Command {
 	var dir, nodes string
 	var set settings
+	var options render.Options
 	var once bool
 	c := &cobra.Command{
 		Use:   "run --local DIR",
@@ -82,6 +100,7 @@ func runCommand() *cobra.Command {
 			if dir == "" {
 				return usage("which fleet? give --local DIR")
 			}
+			set.Profile, set.ClusterDNS, set.KeepZero = options.Profile, options.ClusterDNS, options.KeepZero
 			set, err := recall(c, dir, set)
 			if err != nil {
 				return err
@@ -112,7 +131,9 @@ func runCommand() *cobra.Command {
 	f.DurationVar(&set.Poll, "poll", 30*time.Second, "how often Git is asked")
 	f.StringVar(&set.GitHub, "github", "", "OWNER/REPO on GitHub that gets statuses and comments")
 	f.StringVar(&set.GitHubURL, "github-url", "", "the API of a GitHub Enterprise Server")
-	profileVar(c, &set.Profile)
+	renderVars(c, &options)
+	set.outside.flags(f)
+	f.StringVar(&set.Self, "self", "", "the node that this controller runs on, which is the last of its pool (default: the one with the host's name)")
 	f.DurationVar(&set.BootTime, "boot-time", time.Second, "how long a node takes to reboot")
 	f.BoolVar(&once, "once", false, "stop when every pool is at rest")
 	return c
@@ -136,14 +157,19 @@ func recall(c *cobra.Command, dir string, given settings) (settings, error) {
 		"name": func() { kept.Name = given.Name }, "repo": func() { kept.Repo = given.Repo },
 		"branch": func() { kept.Branch = given.Branch }, "poll": func() { kept.Poll = given.Poll },
 		"github": func() { kept.GitHub = given.GitHub }, "github-url": func() { kept.GitHubURL = given.GitHubURL },
-		"profile":   func() { kept.Profile = given.Profile },
+		"profile": func() { kept.Profile = given.Profile }, "cluster-dns": func() { kept.ClusterDNS = given.ClusterDNS },
+		"keep-zero": func() { kept.KeepZero = given.KeepZero },
+		"self":      func() { kept.Self = given.Self },
 		"boot-time": func() { kept.BootTime = given.BootTime },
+
+		"prometheus": func() { kept.Prometheus = given.Prometheus }, "probe-hosts": func() { kept.ProbeHosts = given.ProbeHosts },
+		"trusted-keys": func() { kept.TrustedKeys = given.TrustedKeys }, "guardrail": func() { kept.Guardrail = given.Guardrail },
 	} {
 		if c.Flags().Changed(flag) {
 			take()
 		}
 	}
-	if err := kept.validate(); err != nil {
+	if err := errors.Join(kept.validate(), kept.outside.validate()); err != nil {
 		return kept, err
 	}
 	if !strings.Contains(kept.Repo, "://") {

@@ -15,20 +15,28 @@ import (
 func simCommand() *cobra.Command {
 	var script, output string
 	var seeds, seed uint64
-	var check bool
+	var check, shrink bool
 	opt := sim.Options{}
+	var future forecastOf
 	c := &cobra.Command{
-		Use:   "sim",
-		Short: "Live through deterministic worlds of fake nodes and faults, and count broken promises",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		Use:   "sim [PATH]",
+		Short: "Forecast a rollout on your nodes; or live through worlds of faults, and count broken promises",
+		Long: "With --inventory and --policy, sim says what a change would do to these nodes and when: each wave,\n" +
+			"on a timeline, in text and with --svg as a picture. With PATH, --base and --head it does so for two\n" +
+			"revisions of a repository. Otherwise it lives through seeded worlds of fake nodes and faults, and counts\n" +
+			"the promises that were broken.",
+		Example: "  sluice sim --inventory nodes.json --policy policy.yaml --kind reboot --svg rollout.svg",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
 			switch {
+			case future.wanted(args):
+				return future.run(c.Context(), c.OutOrStdout(), args, output)
 			case script != "":
 				return runScript(c.OutOrStdout(), script)
 			case check:
 				return foretell(c, seeds, output)
 			case c.Flags().Changed("seed"):
-				return replay(c.OutOrStdout(), seed, opt, output)
+				return replay(c.OutOrStdout(), seed, shrink, opt, output)
 			}
 			return liveThrough(c, seeds, opt, output)
 		},
@@ -36,9 +44,11 @@ func simCommand() *cobra.Command {
 	c.Flags().StringVar(&script, "script", "", "run this script, and print what happens")
 	c.Flags().Uint64Var(&seeds, "seeds", 300, "how many worlds")
 	c.Flags().Uint64Var(&seed, "seed", 0, "replay this one world, and print what happens")
+	c.Flags().BoolVar(&shrink, "shrink", false, "with --seed: make the story of the first broken promise as short as it gets, and print it as a script")
 	c.Flags().BoolVar(&check, "check-preview", false, "hold previews of seeded changes against what then happens")
 	c.Flags().IntVar(&opt.Nodes, "nodes", 0, "nodes of each world; 0 leaves it to the seed")
 	c.Flags().IntVar(&opt.Ticks, "ticks", 0, "ticks with faults of each world; 0 is 400")
+	future.flags(c)
 	outputFlag(c, &output, "text", "json")
 	return c
 }
@@ -76,7 +86,7 @@ func liveThrough(c *cobra.Command, seeds uint64, opt sim.Options, output string)
 	} else {
 		fmt.Fprintf(c.OutOrStdout(), "%d seeds, %d ticks, %d reboots: %d violations (%.1f s)\n", t.Seeds, t.Ticks, t.Reboots, t.Violations, t.Seconds)
 		for _, f := range t.Failed {
-			fmt.Fprintf(c.OutOrStdout(), "seed %d: %s\n  replay it with: sluice sim --seed %d\n", f.Seed, f.Violations[0], f.Seed)
+			fmt.Fprintf(c.OutOrStdout(), "seed %d: %s\n  replay it with: sluice sim --seed %d, and --shrink for a short story\n", f.Seed, f.Violations[0], f.Seed)
 		}
 	}
 	if t.Violations > 0 {
@@ -120,13 +130,25 @@ func foretell(c *cobra.Command, seeds uint64, output string) error {
 	return nil
 }
 
-func replay(w io.Writer, seed uint64, opt sim.Options, output string) error {
+// replay lives one world and prints what happens; shrunk, it prints the shortest script that still
+// breaks the first promise that the world broke.
+func replay(w io.Writer, seed uint64, shrink bool, opt sim.Options, output string) error {
 	r := sim.Run(seed, opt)
+	if shrink && len(r.Violations) > 0 {
+		r = sim.Shrink(r.Story, opt)
+		r.Seed = seed
+	}
 	if output == "json" {
 		return printJSON(w, r)
 	}
-	for _, e := range r.Events {
-		fmt.Fprintln(w, e)
+	lines := r.Events
+	if shrink {
+		lines = r.Story
+	}
+	if !shrink || len(r.Violations) > 0 {
+		for _, line := range lines {
+			fmt.Fprintln(w, line)
+		}
 	}
 	for _, v := range r.Violations {
 		fmt.Fprintln(w, "VIOLATION", v)

@@ -42,14 +42,32 @@ func newLocalFleet(dir string, set settings, log *slog.Logger) (*localFleet, err
 	if err != nil {
 		return nil, err
 	}
+	src := gitSource(set.Repo, set.Branch, filepath.Join(dir, "git"))
+	guardrail, err := readGuardrail(set.Guardrail)
+	if err != nil {
+		return nil, err
+	}
+	inquiry, err := set.inquiry(src, forge, log)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := f.fleet.Nodes(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	self := set.self(nodes)
 	f.loop = &loop.Loop{
-		Source: gitSource(set.Repo, set.Branch, filepath.Join(dir, "git")),
+		Source: src,
 		Fleet:  f.fleet,
 		Forge:  forge,
 		Store:  &local.Store{Dir: dir},
-		Render: render.Options{Profile: set.Profile},
+		Render: render.Options{Profile: set.Profile, ClusterDNS: set.ClusterDNS, KeepZero: set.KeepZero},
 		Build:  func(tree fs.FS) ([]render.Build, error) { return builds.Build(tree, nil) },
 		Gate:   policy.Default(),
+		Facts:  inquiry,
+		Guard:  guardrail,
+		Desk:   local.Desk{Dir: dir},
+		Self:   self,
 		Poll:   set.Poll,
 		Now:    time.Now,
 		Log:    log,

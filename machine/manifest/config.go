@@ -125,9 +125,9 @@ func file(f types.File, errs *Errors) machine.File {
 	}
 	out.User = owner(field+".user", f.User.ID, f.User.Name, errs)
 	out.Group = owner(field+".group", f.Group.ID, f.Group.Name, errs)
-	contents, why := decode(f.Contents)
-	if why != "" {
-		errs.add(field+".contents", "%s", why)
+	contents, wrong := decode(f.Contents)
+	if wrong != nil {
+		errs.add(field+".contents."+wrong.Field, "%s", wrong.Why)
 	}
 	out.Contents = contents
 	return out

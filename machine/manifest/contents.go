@@ -20,57 +20,60 @@ import (
 // maxContents bounds one file after decompression, so that a few bytes cannot fill a node.
 const maxContents = 16 << 20
 
-// decode reads what a resource holds: a data: URL, plain or gzip. Nothing is ever fetched. It
-// answers why it cannot, without contents.
-func decode(r types.Resource) (contents []byte, why string) {
+// decode reads what a resource holds: a data: URL, plain or gzip. Nothing is ever fetched. wrong is
+// why it cannot, by the field of the resource and without contents; nil when it can.
+func decode(r types.Resource) (contents []byte, wrong *Error) {
+	refuse := func(field, why string) ([]byte, *Error) { return nil, &Error{field, why} }
 	if r.Source == nil || *r.Source == "" {
-		return []byte{}, ""
+		return []byte{}, nil
 	}
 	if !strings.HasPrefix(*r.Source, "data:") {
 		scheme, _, _ := strings.Cut(*r.Source, ":")
 		if !slices.Contains([]string{"http", "https", "s3", "gs", "arn", "tftp"}, scheme) {
 			scheme = "this" // it may be contents, and those may be secret
 		}
-		return nil, "source: only data: URLs are read, " + scheme + " is not one: put the contents into the manifest"
+		return refuse("source", "only data: URLs are read, "+scheme+" is not one: put the contents into the manifest")
 	}
 	contents, ok := dataURL(*r.Source)
 	if !ok {
-		return nil, "source: is not a valid data: URL"
+		return refuse("source", "is not a valid data: URL")
 	}
 	if r.Compression != nil && *r.Compression == "gzip" {
-		if contents, why = gunzip(contents); why != "" {
-			return nil, why
+		unpacked, why := gunzip(contents)
+		if why != "" {
+			return refuse("source", why)
 		}
+		contents = unpacked
 	} else if r.Compression != nil && *r.Compression != "" {
-		return nil, "compression: only gzip is read"
+		return refuse("compression", "only gzip is read")
 	}
 	if len(contents) > maxContents {
-		return nil, "source: is larger than 16 MiB"
+		return refuse("source", "is larger than 16 MiB")
 	}
-	if why = verify(contents, r.Verification); why != "" {
-		return nil, why
+	if !verified(contents, r.Verification) {
+		return refuse("verification.hash", "does not fit the contents")
 	}
 	if contents == nil {
 		contents = []byte{} // an empty file has one encoding
 	}
-	return contents, ""
+	return contents, nil
 }
 
 func gunzip(packed []byte) ([]byte, string) {
 	z, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
-		return nil, "source: is not gzip, though compression says so"
+		return nil, "is not gzip, though compression says so"
 	}
 	out, err := io.ReadAll(io.LimitReader(z, maxContents+1))
 	if err != nil {
-		return nil, "source: its gzip stream is damaged"
+		return nil, "holds a gzip stream that is damaged"
 	}
 	return out, ""
 }
 
-func verify(contents []byte, v types.Verification) string {
+func verified(contents []byte, v types.Verification) bool {
 	if v.Hash == nil || *v.Hash == "" {
-		return ""
+		return true
 	}
 	function, want, _ := strings.Cut(*v.Hash, "-")
 	var sum []byte
@@ -82,10 +85,7 @@ func verify(contents []byte, v types.Verification) string {
 		s := sha512.Sum512(contents)
 		sum = s[:]
 	}
-	if !strings.EqualFold(hex.EncodeToString(sum), want) {
-		return "verification.hash: does not fit the contents"
-	}
-	return ""
+	return strings.EqualFold(hex.EncodeToString(sum), want)
 }
 
 // encode is the inverse of decode: text stays readable, anything else is base64.

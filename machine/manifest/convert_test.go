@@ -94,12 +94,12 @@ func TestWhatCannotBeConvertedIsNamed(t *testing.T) {
 		{"a link elsewhere", two(`storage: {links: [{filesystem: var, path: /a, target: /b}]}`), "storage.links[/a].filesystem: only root"},
 		{"an appended file", two(`storage: {files: [{filesystem: root, path: /a, append: true, contents: {source: 'data:,hunter2'}}]}`), "storage.files[/a].append: cannot be done on a living node"},
 		{"a file through a link", two(`storage: {links: [{filesystem: root, path: /l, target: /b}], files: [{filesystem: root, path: /l/a}]}`), "storage.files[/l/a].path: leads through the link /l"},
-		{"a file and a directory", two(`storage: {directories: [{filesystem: root, path: /a}], files: [{filesystem: root, path: /a}]}`), "[/a]: duplicate entry defined"},
-		{"a relative path", two(`storage: {files: [{filesystem: root, path: a}]}`), "storage.files[a].path: path not absolute"},
+		{"a file and a directory", two(`storage: {directories: [{filesystem: root, path: /a}], files: [{filesystem: root, path: /a}]}`), "[/a]: stands twice: keep one of them"},
+		{"a relative path", two(`storage: {files: [{filesystem: root, path: a}]}`), "storage.files[a].path: is not absolute: begin it with /"},
 		{"another user", two(`passwd: {users: [{name: root, sshAuthorizedKeys: [hunter2]}]}`), "passwd.users[root]: only the user core"},
 		{"a user that is created", two(`passwd: {users: [{name: core, create: {uid: 7}}]}`), "passwd.users[core].create: "},
 		{"sectors", two(`storage: {disks: [{device: /dev/vda, partitions: [{number: 1, size: 2048}]}]}`), "storage.disks[/dev/vda].partitions: size and start in sectors"},
-		{"a unit without a suffix", two(`systemd: {units: [{name: app}]}`), "systemd.units[app].name: invalid systemd unit extension"},
+		{"a unit without a suffix", two(`systemd: {units: [{name: app}]}`), "systemd.units[app].name: has no suffix that systemd knows"},
 		{"a mode that is a string", two(`storage: {files: [{filesystem: root, path: /a, mode: "0600"}]}`), "storage.files[/a].mode: is a string: write the number 0600 (decimal 384)"},
 		{"a list that is an object", two(`systemd: {units: {hunter2: x}}`), "systemd.units: is of type object, expected a list"},
 		{"a Clevis pin of 3.6", three("3.6.0", `storage: {luks: [{name: x, device: /dev/x, clevis: {custom: {pin: mine, config: hunter2}}}]}`), "storage.luks[x].clevis.custom.pin: "},
@@ -175,7 +175,7 @@ func TestAllMistakesComeAtOnce(t *testing.T) {
       - {name: app}
 `)
 	for _, want := range []string{
-		"spec.kernelType: ", "files[/a].mode: ", "files[/a].contents.source: is not a valid data: URL", "files[b].path: ", "files[b].contents: source: only data:",
+		"spec.kernelType: ", "files[/a].mode: ", "files[/a].contents.source: is not a valid data: URL", "files[b].path: ", "files[b].contents.source: only data:",
 		"files[/c].contents.source: is not a valid data: URL", "units[app].name: ",
 	} {
 		if !strings.Contains(err.Error(), want) {

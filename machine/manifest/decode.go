@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"regexp"
 	"strings"
 
 	kjson "sigs.k8s.io/json"
@@ -70,12 +71,21 @@ func FromYAML(doc []byte) ([]byte, error) {
 	if err == nil {
 		return encoded, nil
 	}
+	if whole := inherited(doc); whole != nil {
+		// The library takes a key that overrides an inherited one for a key that stands twice.
+		if encoded, err = yaml.YAMLToJSONStrict(whole); err == nil {
+			return encoded, nil
+		}
+		err = errors.New(lines.ReplaceAllString(err.Error(), "")) // they are not the author's
+	}
 	why := tidy(err)
 	if bytes.Contains(doc, []byte("{{")) {
 		why += ". It looks like a template: render it first"
 	}
 	return nil, errors.New(why)
 }
+
+var lines = regexp.MustCompile(`line \d+: `)
 
 // tidy is what the YAML library says, in one line. Where it would quote a value, which may be
 // secret, it says what is wrong in words of ours.

@@ -2,11 +2,13 @@ package manifest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
 
+	ignerrors "github.com/coreos/ignition/v2/config/shared/errors"
 	v3 "github.com/coreos/ignition/v2/config/v3_5"
 	"github.com/coreos/ignition/v2/config/v3_5/types"
 	"github.com/coreos/vcontext/path"
@@ -128,7 +130,7 @@ func versionOf(raw []byte) (string, Errors) {
 	}
 	field := inConfig + ".ignition.version"
 	if err := json.Unmarshal(raw, &head); err != nil {
-		return "", Errors{{Field: field, Why: "is not a string"}}
+		return "", mismatches(raw, reflect.TypeOf(head), err)
 	}
 	switch v := head.Ignition.Version; v {
 	case "2.0.0", "2.1.0", "2.2.0", "2.3.0", "2.4.0", "2.5.0-experimental",
@@ -245,7 +247,18 @@ func reason(e report.Entry) string {
 	case strings.HasPrefix(e.Message, "unused key"):
 		return unusedKey(last)
 	}
-	return e.Message
+	return cmp.Or(advice[e.Message], e.Message)
+}
+
+// advice says what to write, where Ignition says only that something is wrong.
+var advice = map[string]string{
+	ignerrors.ErrDuplicate.Error():               "stands twice: keep one of them",
+	ignerrors.ErrInvalidSystemdExt.Error():       "has no suffix that systemd knows: write it whole, as in NAME.service or NAME.timer",
+	ignerrors.ErrInvalidSystemdDropinExt.Error(): "does not end in .conf: systemd would not read it",
+	ignerrors.ErrPathRelative.Error():            "is not absolute: begin it with /",
+	ignerrors.ErrDirtyPath.Error():               `is not clean: write it without "..", "." and "//"`,
+	ignerrors.ErrBothIDAndNameSet.Error():        "has both id and name: give one",
+	ignerrors.ErrCompressionInvalid.Error():      "only gzip is read",
 }
 
 // unusedKey tells what a key of Ignition 2 that was left in a config of 3 is now.

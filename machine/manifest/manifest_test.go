@@ -85,7 +85,7 @@ func TestConfigRefusesWhatItCannotKeep(t *testing.T) {
 	}
 	for _, c := range []struct{ name, spec, want string }{
 		{"contents that do not fit their hash", file(`{path: /a, contents: {source: 'data:,hunter2', verification: {hash: sha256-` + strings.Repeat("0", 64) + `}}}`),
-			"spec.config.storage.files[/a].contents: verification.hash: does not fit the contents"},
+			"spec.config.storage.files[/a].contents.verification.hash: does not fit the contents"},
 		{"a data URL that is damaged", file(`{path: /a, contents: {source: 'data:;base64,hunter2!'}}`), "spec.config.storage.files[0].contents.source: is not a valid data: URL"},
 		{"a path with a line break", file(`{path: "/a\nb"}`), "is not a clean absolute path"},
 		{"a negative owner", file(`{path: /a, user: {id: -1}}`), "spec.config.storage.files[/a].user.id: is negative"},

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -48,7 +49,7 @@ func JSON(name string, labels map[string]string, c machine.Config) ([]byte, erro
 		ExtensionsImage: c.ExtensionsImage,
 		KernelArguments: c.KernelArgs,
 		Extensions:      c.Extensions,
-		KernelType:      c.KernelType,
+		KernelType:      cmp.Or(c.KernelType, "default"), // never left open, as in MCO main
 		FIPS:            c.FIPS,
 	}}
 	h.Metadata.Name, h.Metadata.Labels = name, labels

@@ -175,6 +175,7 @@ func act(have Local) Job {
 	}
 	done := map[deed]bool{}
 	for _, a := range j.Actions { // a drain is the controller's, and over
+		a.Unit = have.Facts.oneOf(a.Unit)
 		d := deed{a.Kind, a.Unit}
 		if (a.Kind == impact.Reload || a.Kind == impact.Restart) && !done[d] {
 			job.Actions = append(job.Actions, a)
@@ -278,14 +279,22 @@ func undo(have Local, why string) Job {
 
 // undoTo begins the way back to Current. No ceiling stands against it, but it only reboots a
 // node that has booted since Current was left: before that, the running OS is still Current's.
+//
+// What is undone was done by the rules of the order before, so it is they that say what undoes it:
+// a newer order, which may be the revert of those very rules, has touched nothing yet.
 func undoTo(have Local, j Journal) Job {
-	var actions []impact.Action
+	rules := have.Journal.Order.Rules
+	var mild []machine.Config // what is left without a reboot
+	j.Staging = false
 	for _, d := range j.Past {
-		actions = append(actions, impact.Diff(have.Configs[d], have.Configs[j.Current], nil)...)
+		if impact.Worst(impact.Diff(have.Configs[d], have.Configs[j.Current], rules)) >= impact.Reboot {
+			j.Staging = true
+			continue
+		}
+		mild = append(mild, have.Configs[d])
 	}
 	j.Stage, j.Asked, j.AskedIn, j.Relinked = Writing, 0, "", false
-	j.Staging = impact.Worst(actions) >= impact.Reboot
-	j.Actions = slices.DeleteFunc(actions, func(a impact.Action) bool { return a.Kind >= impact.Reboot })
+	j.Actions = impact.DiffAny(mild, have.Configs[j.Current], rules)
 	if j.Staging && j.Since != have.BootID {
 		j.Actions = append(j.Actions, impact.Action{Kind: impact.Reboot, Cause: "undo"})
 	}

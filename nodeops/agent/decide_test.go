@@ -26,6 +26,24 @@ var (
 	password = machine.Config{Users: []machine.User{{Name: "core", PasswordHash: "x"}}}
 )
 
+// app is a with a file of a service of its own, of which only ruled orders know what follows.
+var app = machine.Config{Files: append([]machine.File{{Path: "/etc/app", Mode: 0o644}}, a.Files...)}
+
+func ruled(o nodeops.Order) nodeops.Order {
+	o.Rules = append(impact.Defaults(), impact.Rule{Path: "/etc/app", Actions: []impact.Action{{Kind: impact.Restart, Unit: "app.service"}}})
+	return o
+}
+
+func worsened(o nodeops.Order) nodeops.Order {
+	o.Rules = append(impact.Defaults(), impact.Rule{Path: "/etc/containers/policy.json", Actions: []impact.Action{{Kind: impact.Reboot}}})
+	return o
+}
+
+func strange(o nodeops.Order) nodeops.Order {
+	o.Strange = `rules: impact kind "explode" is not known`
+	return o
+}
+
 // at is a node that is wholly at a config and has had order 5 for it, in boot "one".
 func at(c machine.Config) agent.Local {
 	facts := agent.Facts{Users: map[string]agent.Account{}}
@@ -128,6 +146,12 @@ func TestDecide(t *testing.T) {
 		{"a new config within the ceiling", order(6, b, impact.Reload), at(a), agent.Write, nodeops.Working, b, "writing"},
 		{"a new config above the ceiling", order(6, b, impact.Nothing), at(a), agent.Refuse, nodeops.Refused, a, "/etc/containers/policy.json asks for reload, and the order allows at most none"},
 		{"a reboot where a restart was approved", order(6, r, impact.Restart), at(a), agent.Refuse, nodeops.Refused, a, "kernelArguments asks for reboot"},
+		{"a restart by a rule of the order, where the table says reboot", ruled(order(6, app, impact.Restart)), at(a), agent.Write, nodeops.Working, app, ""},
+		{"the same without the rule", order(6, app, impact.Restart), at(a), agent.Refuse, nodeops.Refused, a, "/etc/app asks for reboot"},
+		{"more by a rule of the order than by the table", worsened(order(6, b, impact.Reload)), at(a), agent.Refuse, nodeops.Refused, a, "policy.json asks for reboot"},
+		{"a rule of another version", strange(order(6, b, impact.Reboot)), at(a), agent.Refuse, nodeops.Refused, a, "cannot be read whole: rules: impact kind \"explode\" is not known: update this agent"},
+		{"half way, an order with a rule of another version", strange(order(7, r, impact.Reboot)), going(b, agent.Writing), agent.Undo, nodeops.Working, a, "cannot be read whole"},
+		{"half way, an order back with a rule of another version", strange(order(7, a, impact.Reboot)), going(b, agent.Writing), agent.Undo, nodeops.Working, a, ""},
 		{"what no living node can become", order(6, blocked, impact.Impossible), at(a), agent.Refuse, nodeops.Refused, a, "storage.disks cannot be changed"},
 		{"a user that the node has not", order(6, unknown, impact.Reboot), at(a), agent.Refuse, nodeops.Refused, a, `"/f": user "nobody-here" is not known`},
 		{"a password", order(6, password, impact.Reboot), at(a), agent.Refuse, nodeops.Refused, a, "passwordHash"},
@@ -176,7 +200,7 @@ func TestDecide(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			known := map[machine.Digest]machine.Config{
 				a.Digest(): a, b.Digest(): b, r.Digest(): r, blocked.Digest(): blocked,
-				unknown.Digest(): unknown, free.Digest(): free, password.Digest(): password, machine.Config{}.Digest(): {},
+				unknown.Digest(): unknown, free.Digest(): free, app.Digest(): app, password.Digest(): password, machine.Config{}.Digest(): {},
 			}
 			if row.have.Unfit == "" {
 				row.have.Configs[row.want.Config] = known[row.want.Config]
@@ -227,6 +251,53 @@ func TestUndoCosts(t *testing.T) {
 				t.Errorf("%s with %v, staging %v, then %s; want then %s", job.Step, job.Actions, job.Journal.Staging, job.Then, row.then)
 			}
 		})
+	}
+}
+
+// What was done by the rules of one order is undone by them, also when the newer order that asks
+// for the way back no longer has them, as the revert of a commit that brought both.
+func TestUndoGoesByTheRulesOfWhatIsUndone(t *testing.T) {
+	l := going(app, agent.Acting)
+	l.Journal.Order = ruled(l.Journal.Order)
+	l.Configs[app.Digest()] = app
+	for _, row := range []struct {
+		name string
+		want nodeops.Order
+		why  string
+	}{
+		{"it failed", l.Journal.Order, "it broke"},
+		{"a newer order asks for the way back", order(7, a, impact.Reboot), ""},
+		{"a newer order cannot be read", strange(order(7, a, impact.Reboot)), ""},
+		{"a newer order is above its ceiling", order(7, r, impact.Nothing), ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			have := l
+			have.Trouble = row.why
+			job := agent.Decide(row.want, r, have)
+			want := []impact.Action{{Kind: impact.Restart, Unit: "app.service", Cause: "/etc/app"}}
+			if job.Step != agent.Undo || !reflect.DeepEqual(job.Journal.Actions, want) || job.Journal.Staging {
+				t.Errorf("%s with %v, staging %v", job.Step, job.Journal.Actions, job.Journal.Staging)
+			}
+		})
+	}
+}
+
+// A rule may name several units, of which each node has one.
+func TestTheUnitThatTheNodeHas(t *testing.T) {
+	for _, row := range []struct{ has, want string }{
+		{"k3s.service", "k3s.service"}, {"k3s-agent.service", "k3s-agent.service"}, {"neither.service", "k3s.service"},
+	} {
+		l := going(b, agent.Acting, impact.Action{Kind: impact.Restart, Unit: "k3s.service or k3s-agent.service", Cause: "/x"})
+		l.Facts.Unit = func(name string) (string, string) {
+			if name == row.has {
+				return "/etc/systemd/system/" + name, "[Unit]\n"
+			}
+			return "", ""
+		}
+		job := agent.Decide(l.Journal.Order, machine.Config{}, written(b, l))
+		if job.Step != agent.Act || len(job.Actions) != 1 || job.Actions[0].Unit != row.want {
+			t.Errorf("on a node with %s: %s %v", row.has, job.Step, job.Actions)
+		}
 	}
 }
 

@@ -23,6 +23,9 @@ func judge(want nodeops.Order, target machine.Config, have Local) (nodeops.Phase
 		return nodeops.Expired, fmt.Sprintf("generation %d was not to begin after %s, and it is %s: order it anew",
 			want.Generation, want.NotAfter.Format("2006-01-02 15:04:05Z07:00"), have.Now.Format("15:04:05Z07:00")), nil
 	}
+	if want.Strange != "" {
+		return nodeops.Refused, "the order cannot be read whole: " + want.Strange + ": update this agent", nil
+	}
 	if have.Unfit != "" {
 		return nodeops.Refused, have.Unfit, nil
 	}
@@ -46,10 +49,7 @@ func judge(want nodeops.Order, target machine.Config, have Local) (nodeops.Phase
 		return nodeops.Refused, fmt.Sprintf("%s %s: the node has drifted; repair it, or order it back to %s or %s",
 			drift[0].Path, drift[0].Why, name(j.Current), name(j.Previous)), nil
 	}
-	var actions []impact.Action
-	for _, c := range from {
-		actions = append(actions, impact.Diff(c, target, nil)...)
-	}
+	actions := impact.DiffAny(from, target, want.Rules)
 	if why := exceeds(actions, want.Ceiling); why != "" {
 		return nodeops.Refused, why, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/coreos/go-systemd/v22/unit"
 
 	"github.com/sluice-gitops/sluice/machine"
+	"github.com/sluice-gitops/sluice/nodeops/impact"
 )
 
 // unitDir is where units of the administrator stand. They win over those that the OS ships.
@@ -38,6 +39,20 @@ func (l *layout) unit(u machine.Unit) {
 func isUnitName(name string) bool {
 	stem, suffix, ok := cutLast(name, ".")
 	return ok && stem != "" && suffix != "" && !strings.ContainsAny(name, "/\x00 \t\n%")
+}
+
+// oneOf is the unit that an action is about: the first of several, as impact's rules name them,
+// that the OS of this node has. Where it has none, doing it to the first says so.
+func (f Facts) oneOf(units string) string {
+	several := impact.Units(units)
+	for _, name := range several {
+		if f.Unit != nil {
+			if at, _ := f.Unit(name); at != "" {
+				return name
+			}
+		}
+	}
+	return several[0]
 }
 
 // enablement lays out the links by which systemd starts a unit at boot: put for an enabled unit,

@@ -18,15 +18,23 @@ import (
 // does it does each (Kind, Unit) once. Nil rules are Defaults(). What no rule knows costs a
 // Reboot; nil means that the configs do not differ.
 func Diff(old, new machine.Config, rules []Rule) []Action {
+	return DiffAny([]machine.Config{old}, new, rules)
+}
+
+// DiffAny is Diff for a node that may be at any of the old configs, or half way from one to
+// another: all that must follow, whichever it is.
+func DiffAny(old []machine.Config, new machine.Config, rules []Rule) []Action {
 	if rules == nil {
 		rules = Defaults()
 	}
 	var p plan
-	p.files(old.Files, new.Files, rules)
-	p.units(old.Units, new.Units, rules)
-	p.users(old.Users, new.Users, rules)
-	p.firstBoot(old.FirstBoot, new.FirstBoot)
-	p.system(old, new)
+	for _, o := range old {
+		p.files(o.Files, new.Files, rules)
+		p.units(o.Units, new.Units, rules)
+		p.users(o.Users, new.Users, rules)
+		p.firstBoot(o.FirstBoot, new.FirstBoot)
+		p.system(o, new)
+	}
 	return p.sorted()
 }
 
@@ -54,16 +62,32 @@ func (p *plan) follow(r Rule, cause string) {
 func (p *plan) files(old, new []machine.File, rules []Rule) {
 	name := func(f machine.File) string { return f.Path }
 	for path, c := range changes(old, new, name, sameFile) {
-		r := forPath(rules, path)
-		p.follow(r, path)
-		if !r.Mirrors {
-			continue
+		p.file(path, c, forPath(rules, path))
+	}
+}
+
+func (p *plan) file(path string, c change[machine.File], r Rule) {
+	if path == forceFile {
+		p.add(Impossible, path)
+		return
+	}
+	if r.Kubelet {
+		if why := beyondRestart(c.old.Contents, c.new.Contents); why != "" {
+			p.add(Reboot, path+": "+why)
+			return
 		}
-		if why := unsafeMirrors(c.old.Contents, c.new.Contents); why != "" {
+	}
+	p.follow(r, path)
+	if r.Mirrors {
+		for _, why := range unsafeMirrors(c.old.Contents, c.new.Contents) {
 			p.add(Drain, path+": "+why)
 		}
 	}
 }
+
+// forceFile orders MCO's agent to ignore what it knows. MCO main refuses it in a config, and no
+// rule can allow it.
+const forceFile = "/run/machine-config-daemon-force"
 
 func sameFile(a, b machine.File) bool {
 	return a.Mode == b.Mode && a.User == b.User && a.Group == b.Group && bytes.Equal(a.Contents, b.Contents)

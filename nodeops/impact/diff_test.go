@@ -239,7 +239,7 @@ func FuzzUnknownPath(f *testing.F) {
 		f.Add(r.Path + "/x")
 	}
 	f.Fuzz(func(t *testing.T, path string) {
-		known := false
+		known := path == forceFile
 		for _, r := range Defaults() {
 			known = known || r.Path != "" && (path == r.Path || strings.HasPrefix(path, r.Path+"/"))
 		}

@@ -1,6 +1,7 @@
 package impact
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -33,22 +34,20 @@ type mirror struct {
 
 const digestOnly = "digest-only"
 
-// unsafeMirrors says why going from one registries.conf to the other needs a drain; "" when it
-// does not. Safe is what cannot change which image a tag names on a running node: the rules are
-// those of MCO main. A file that is not there is an empty one; one that cannot be read drains.
-func unsafeMirrors(old, new []byte) string {
+// unsafeMirrors says why going from one registries.conf to the other needs a drain, each reason
+// by itself and in a fixed order; none when it does not. Safe is what cannot change which image a
+// tag names on a running node: the rules are those of MCO main. A file that is not there is an
+// empty one; one that cannot be read drains.
+func unsafeMirrors(old, new []byte) []string {
 	before, err := readRegistries(old)
 	if err != nil {
-		return "the old file cannot be read: " + err.Error()
+		return []string{"the old file cannot be read: " + err.Error()}
 	}
 	after, err := readRegistries(new)
 	if err != nil {
-		return "the new file cannot be read: " + err.Error()
+		return []string{"the new file cannot be read: " + err.Error()}
 	}
-	var why []string
-	if n := len(before.Search); n > len(after.Search) || !slices.Equal(before.Search, after.Search[:n]) {
-		why = append(why, "unqualified-search-registries is not only appended to")
-	}
+	why := unsafeSearch(before.Search, after.Search)
 	name := func(r registry) string {
 		if r.Prefix != "" {
 			return r.Prefix
@@ -68,7 +67,20 @@ func unsafeMirrors(old, new []byte) string {
 			why = append(why, unsafeNewRegistry(n, have[n])...)
 		}
 	}
-	return firstOf(why)
+	return shortened(why)
+}
+
+// unsafeSearch names the first search registry that is not where it was: more may only be appended.
+func unsafeSearch(old, new []string) []string {
+	for i, r := range old {
+		switch {
+		case !slices.Contains(new, r):
+			return []string{"search registry " + r + " removed"}
+		case i >= len(new) || new[i] != r:
+			return []string{fmt.Sprintf("search registry %s is no longer number %d of the list", r, i+1)}
+		}
+	}
+	return nil
 }
 
 func readRegistries(body []byte) (c registriesConf, err error) {
@@ -82,17 +94,19 @@ func readRegistries(body []byte) (c registriesConf, err error) {
 }
 
 func unsafeRegistry(name string, old, new registry) (why []string) {
-	for field, differs := range map[string]bool{
-		"prefix":   old.Prefix != new.Prefix,
-		"location": old.Location != new.Location,
-		"blocked":  old.Blocked != new.Blocked,
-		"insecure": old.Insecure != new.Insecure,
+	for _, field := range []struct {
+		name     string
+		old, new any
+	}{
+		{"blocked", old.Blocked, new.Blocked},
+		{"insecure", old.Insecure, new.Insecure},
+		{"location", old.Location, new.Location},
+		{"prefix", old.Prefix, new.Prefix},
 	} {
-		if differs {
-			why = append(why, fmt.Sprintf("%s of registry %s changed", field, name))
+		if field.old != field.new {
+			why = append(why, fmt.Sprintf("%s of registry %s changed from %#v to %#v", field.name, name, field.old, field.new))
 		}
 	}
-	slices.Sort(why)
 	location := func(m mirror) string { return m.Location }
 	had, have := byName(old.Mirrors, location), byName(new.Mirrors, location)
 	for _, l := range slices.Sorted(maps.Keys(had)) {
@@ -103,8 +117,8 @@ func unsafeRegistry(name string, old, new registry) (why []string) {
 	for _, m := range new.Mirrors { // the list, not the map: a location may stand in it twice
 		before, known := had[m.Location]
 		switch {
-		case known && m.Pull != before.Pull && m.Pull != digestOnly:
-			why = append(why, fmt.Sprintf("mirror %s of %s changed what it is asked for", m.Location, name))
+		case known && asked(m) != asked(before) && m.Pull != digestOnly:
+			why = append(why, fmt.Sprintf("mirror %s of %s is asked for %s, and was for %s", m.Location, name, asked(m), asked(before)))
 		case !known && m.Pull != digestOnly && !new.DigestOnly:
 			why = append(why, fmt.Sprintf("new mirror %s of %s is not for digests only", m.Location, name))
 		}
@@ -125,13 +139,15 @@ func unsafeNewRegistry(name string, r registry) (why []string) {
 	return why
 }
 
-// firstOf keeps a cause to one line.
-func firstOf(why []string) string {
-	switch len(why) {
-	case 0:
-		return ""
-	case 1:
-		return why[0]
+// asked is what a mirror is asked for, in the words of the file.
+func asked(m mirror) string { return cmp.Or(m.Pull, "all") }
+
+// mostReasons is how many reasons of one file are told: the first are enough to decide.
+const mostReasons = 20
+
+func shortened(why []string) []string {
+	if more := len(why) - mostReasons; more > 0 {
+		return append(slices.Clip(why[:mostReasons]), fmt.Sprintf("there are %d more such changes", more))
 	}
-	return fmt.Sprintf("%s (and %d more)", why[0], len(why)-1)
+	return why
 }

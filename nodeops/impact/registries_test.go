@@ -1,6 +1,8 @@
 package impact
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,16 +25,16 @@ func TestRegistriesDrain(t *testing.T) {
 	)
 	for _, tt := range []struct {
 		name, old, new string
-		why            string // of the drain; "" when it is safe
+		why            string // of the drain, one reason a line; "" when it is safe
 	}{
 		{"a search registry is appended", search, strings.Replace(search, "]", ", 'c.example']", 1), ""},
-		{"a search registry is put first", search, strings.Replace(search, "[", "['c.example', ", 1), "unqualified-search-registries is not only appended to"},
-		{"a search registry goes", search, "unqualified-search-registries = ['a.example']\n", "unqualified-search-registries is not only appended to"},
+		{"a search registry is put first", search, strings.Replace(search, "[", "['c.example', ", 1), "search registry a.example is no longer number 1 of the list"},
+		{"a search registry goes", search, "unqualified-search-registries = ['a.example']\n", "search registry b.example removed"},
 		{"a registry goes", plain + m1, "", "registry r.example removed"},
-		{"the location changes", plain, strings.Replace(plain, "/x", "/y", 1), "location of registry r.example changed"},
-		{"the prefix goes, the key stays", "[[registry]]\nprefix='r'\nlocation='r'\n", "[[registry]]\nlocation='r'\n", "prefix of registry r changed"},
-		{"blocked", plain, plain + "blocked = true\n", "blocked of registry r.example changed"},
-		{"insecure and blocked", plain, plain + "insecure = true\nblocked = true\n", "blocked of registry r.example changed (and 1 more)"},
+		{"the location changes", plain, strings.Replace(plain, "/x", "/y", 1), `location of registry r.example changed from "r.example/x" to "r.example/y"`},
+		{"the prefix goes, the key stays", "[[registry]]\nprefix='r'\nlocation='r'\n", "[[registry]]\nlocation='r'\n", `prefix of registry r changed from "r" to ""`},
+		{"blocked", plain, plain + "blocked = true\n", "blocked of registry r.example changed from false to true"},
+		{"insecure and blocked", plain, plain + "insecure = true\nblocked = true\n", "blocked of registry r.example changed from false to true\ninsecure of registry r.example changed from false to true"},
 		{"a mirror goes", plain + m1 + m2, plain + m1, "mirror m2 removed from r.example"},
 		{"mirrors in another order", plain + m1 + m2, plain + m2 + m1, ""},
 		{"a mirror becomes insecure", plain + m1, plain + m1 + "insecure = true\n", ""},
@@ -41,8 +43,9 @@ func TestRegistriesDrain(t *testing.T) {
 		{"a mirror for anything comes", plain + m1, plain + m1 + any3, "new mirror m3 of r.example is not for digests only"},
 		{"a mirror for anything comes to a registry for digests", strict + m1, strict + m1 + any3, ""},
 		{"a mirror turns to digests", plain + tags, plain + strings.Replace(tags, "tag-only", "digest-only", 1), ""},
-		{"a mirror turns from digests", plain + m1, plain + strings.Replace(m1, "digest-only", "all", 1), "mirror m1 of r.example changed what it is asked for"},
-		{"a mirror is listed for tags, too", plain + m1, plain + strings.Replace(m1, "digest-only", "tag-only", 1) + m1, "mirror m1 of r.example changed what it is asked for"},
+		{"a mirror turns from digests", plain + m1, plain + strings.Replace(m1, "digest-only", "all", 1), "mirror m1 of r.example is asked for all, and was for digest-only"},
+		{"a mirror says that it is asked for all, as before", plain + any3, plain + any3 + "pull-from-mirror = 'all'\n", ""},
+		{"a mirror is listed for tags, too", plain + m1, plain + strings.Replace(m1, "digest-only", "tag-only", 1) + m1, "mirror m1 of r.example is asked for tag-only, and was for digest-only"},
 		{"only the flag of the registry changes", "[[registry]]\nlocation = 's.example'\n", strict, ""},
 		{"a registry for digests comes", "", strict, ""},
 		{"a registry without mirrors comes", "", plain, "new registry r.example is not for digests only"},
@@ -54,13 +57,27 @@ func TestRegistriesDrain(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			want := "reload crio.service < " + registriesPath
-			if tt.why != "" {
-				want = "drain < " + registriesPath + ": " + tt.why + "\n" + want
+			for _, why := range slices.Backward(strings.Split(tt.why, "\n")) {
+				if why != "" {
+					want = "drain < " + registriesPath + ": " + why + "\n" + want
+				}
 			}
 			if diff := cmp.Diff(want, lines(Diff(registries(tt.old), registries(tt.new), nil))); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// A whole list that goes is told by its first registries, and how many more there are.
+func TestManyReasonsAreShortened(t *testing.T) {
+	body := ""
+	for i := range 100 {
+		body += fmt.Sprintf("[[registry]]\nlocation = 'r%02d'\n", i)
+	}
+	got := strings.Split(lines(Diff(registries(body), machine.Config{}, nil)), "\n")
+	if len(got) != mostReasons+2 || !strings.HasSuffix(got[mostReasons-1], "registry r19 removed") || got[mostReasons] != "drain < "+registriesPath+": there are 80 more such changes" {
+		t.Errorf("%d lines:\n%s", len(got), strings.Join(got, "\n"))
 	}
 }
 
@@ -94,11 +111,11 @@ func FuzzRegistries(f *testing.F) {
 	f.Add("[[registry]]\nlocation='a'\n[[registry.mirror]]\nlocation='m'\n", "[[registry]]\nprefix='a'\n")
 	f.Add("registries = 1", "[aliases]\n")
 	f.Fuzz(func(t *testing.T, old, new string) {
-		if why := unsafeMirrors([]byte(old), []byte(old)); why != "" && !strings.Contains(why, "cannot be read") &&
+		if why := strings.Join(unsafeMirrors([]byte(old), []byte(old)), "; "); why != "" && !strings.Contains(why, "cannot be read") &&
 			strings.Count(old, "location") < 2 { // a location that stands twice may differ from itself
 			t.Errorf("a file against itself drains: %s", why)
 		}
-		if a, b := unsafeMirrors([]byte(old), []byte(new)), unsafeMirrors([]byte(old), []byte(new)); a != b {
+		if a, b := unsafeMirrors([]byte(old), []byte(new)), unsafeMirrors([]byte(old), []byte(new)); !slices.Equal(a, b) {
 			t.Errorf("%q, then %q", a, b)
 		}
 	})

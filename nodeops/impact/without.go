@@ -24,7 +24,7 @@ func Without(old, new machine.Config, cause string) machine.Config {
 	case "fips":
 		new.FIPS = old.FIPS
 	default:
-		path, _, _ := strings.Cut(cause, ": ") // a drain's cause goes on with its reason
+		path := Thing(cause)
 		new.Files = back(old.Files, new.Files, func(f machine.File) bool { return f.Path == path })
 		new.Units = back(old.Units, new.Units, func(u machine.Unit) bool { return u.Name == path })
 		new.FirstBoot = back(old.FirstBoot, new.FirstBoot, func(s machine.Section) bool { return s.Name == path })
@@ -34,6 +34,13 @@ func Without(old, new machine.Config, cause string) machine.Config {
 		}
 	}
 	return new
+}
+
+// Thing is what a cause is about: a path, a unit's name or a field. What decides by a file's
+// contents goes on with its reason behind a colon.
+func Thing(cause string) string {
+	what, _, _ := strings.Cut(cause, ": ")
+	return what
 }
 
 // back replaces the elements that match by those of the old list that do.
@@ -65,9 +72,9 @@ func FindCheaper(old, new machine.Config, rules []Rule) (Cheaper, bool) {
 	var c Cheaper
 	rest := new
 	for _, a := range all {
-		if a.Kind == worst && !slices.Contains(c.Without, a.Cause) {
-			c.Without = append(c.Without, a.Cause)
-			rest = Without(old, rest, a.Cause)
+		if what := Thing(a.Cause); a.Kind == worst && !slices.Contains(c.Without, what) {
+			c.Without = append(c.Without, what)
+			rest = Without(old, rest, what)
 		}
 	}
 	left := Diff(old, rest, rules)

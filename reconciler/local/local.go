@@ -2,6 +2,7 @@
 // default, with the same loop and the same agents as a fleet on Kubernetes.
 //
 //	DIR/state.json                what the controller remembers
+//	DIR/holds.json                what operators ask: holds, and a rewritten branch that is allowed
 //	DIR/lock                      held by the one controller that may run
 //	DIR/configs/DIGEST.json       every config that an order may name
 //	DIR/nodes/NAME/node.json      labels and age of a node
@@ -161,9 +162,10 @@ func (f Fleet) Send(_ context.Context, order nodeops.Order) error {
 	return nil
 }
 
-// Drain signs the node as cordoned by us.
-func (f Fleet) Drain(_ context.Context, node string) error {
+// Drain signs the node as cordoned by us. A directory runs nothing that would have to leave.
+func (f Fleet) Drain(_ context.Context, d reconciler.Drain) error {
 	var c cordon
+	node := d.Node
 	if _, err := durable.ReadJSON(f.path(node, "cordon.json"), &c); err != nil {
 		return err
 	}

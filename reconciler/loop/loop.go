@@ -54,11 +54,21 @@ type Fleet interface {
 	// Send gives a node its order, whose config the Store keeps already. An order that is older
 	// than the node's is not written.
 	Send(context.Context, nodeops.Order) error
-	// Drain cordons a node as ours and goes on emptying it; Nodes says when it is empty. Of a
-	// node that does not answer, what can be evicted is: it must not stay out of reach for that.
-	Drain(ctx context.Context, node string) error
+	// Drain cordons a node as ours and goes on emptying it, as the drain says; Nodes says when it
+	// is empty, or what stands in the way. Of a node that does not answer, what can be evicted
+	// is: it must not stay out of reach for that.
+	Drain(context.Context, reconciler.Drain) error
 	// Uncordon releases a cordon of ours, and no other.
 	Uncordon(ctx context.Context, node string) error
+}
+
+// Desk is where operators leave what they ask of the fleet. It is read at every tick.
+type Desk interface {
+	// Holds are all of them, those whose time is over included.
+	Holds(context.Context) ([]policy.Hold, error)
+	// Allowed is the commit that may be followed although it does not descend from the last one; ""
+	// is none.
+	Allowed(context.Context) (string, error)
 }
 
 // Store is what outlives the controller.
@@ -83,7 +93,11 @@ type Loop struct {
 	Build  func(fs.FS) ([]render.Build, error)
 	Render render.Options
 	Gate   policy.Gate
-	Poll   time.Duration // how often the remote is asked; zero asks at every tick
+	Desk   Desk            // nil: nobody asks for anything
+	Facts  Facts           // nil: nothing is known of the world beside the fleet
+	Guard  *policy.Rollout // the operator's own rules; nil is none
+	Self   string          // the node that this controller runs on; "" is none of the fleet's
+	Poll   time.Duration   // how often the remote is asked; zero asks at every tick
 	Now    func() time.Time
 	Log    *slog.Logger
 
@@ -141,7 +155,7 @@ func (l *Loop) perform(ctx context.Context, state reconciler.State, effects []re
 		case reconciler.Send:
 			do(l.Fleet.Send(ctx, e.Order), "send", "node", e.Order.Node, "generation", e.Order.Generation, "config", e.Order.Config.Short(), "ceiling", e.Order.Ceiling)
 		case reconciler.Drain:
-			do(l.Fleet.Drain(ctx, e.Node), "drain", "node", e.Node)
+			do(l.Fleet.Drain(ctx, e), "drain", "node", e.Node)
 		case reconciler.Uncordon:
 			do(l.Fleet.Uncordon(ctx, e.Node), "uncordon", "node", e.Node)
 		case reconciler.Post:

@@ -256,9 +256,9 @@ func (f *fleet) Send(ctx context.Context, o nodeops.Order) error {
 	return f.Fleet.Send(ctx, o)
 }
 
-func (f *fleet) Drain(ctx context.Context, node string) error {
+func (f *fleet) Drain(ctx context.Context, d reconciler.Drain) error {
 	f.writes++
-	return f.Fleet.Drain(ctx, node)
+	return f.Fleet.Drain(ctx, d)
 }
 
 func (f *fleet) Uncordon(ctx context.Context, node string) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -96,27 +97,56 @@ func pieces(c machine.Config) map[string]piece {
 		}
 	}
 	for _, u := range c.Users {
-		out["passwd.users["+u.Name+"].sshAuthorizedKeys"] = piece{[]byte(strings.Join(u.SSHKeys, "\n")), false}
+		out["passwd.users["+u.Name+"].sshAuthorizedKeys"] = told(strings.Join(u.SSHKeys, "\n"))
 		if u.PasswordHash != "" {
 			out["passwd.users["+u.Name+"].passwordHash"] = piece{[]byte(u.PasswordHash), true}
 		}
 	}
 	for _, s := range c.FirstBoot {
-		out[s.Name] = piece{s.Body, machine.HoldsSecret(s.Body)}
+		out[s.Name] = piece{s.Body, slices.Contains(packed, s.Name) || machine.HoldsSecret(s.Body)}
 	}
 	for name, text := range map[string]string{
-		"kernelArguments": strings.Join(c.KernelArgs, "\n"), "osImageURL": c.OSImage, "kernelType": c.KernelType,
+		"osImageURL": c.OSImage, "kernelType": c.KernelType,
 		"extensions": strings.Join(c.Extensions, "\n"), "baseOSExtensionsContainerImage": c.ExtensionsImage,
 	} {
 		if text != "" {
-			out[name] = piece{[]byte(text), false}
+			out[name] = told(text)
 		}
+	}
+	if len(c.KernelArgs) > 0 {
+		out["kernelArguments"] = piece{[]byte(kernelArgs(c.KernelArgs)), false} // each by itself
 	}
 	if c.FIPS {
 		out["fips"] = piece{[]byte("true"), false}
 	}
 	return out
 }
+
+// kernelArgs are one a line, without the values that look like secrets.
+func kernelArgs(args []string) string {
+	out := make([]string, len(args))
+	for i, arg := range args {
+		name, value, valued := strings.Cut(arg, "=")
+		switch {
+		case valued && (secretArg.MatchString(name) || machine.HoldsSecret([]byte(arg))):
+			arg = name + "=" + masked([]byte(value))
+		case machine.HoldsSecret([]byte(arg)):
+			arg = masked([]byte(arg))
+		}
+		out[i] = arg
+	}
+	return strings.Join(out, "\n")
+}
+
+// secretArg is the name of an argument whose value is hidden, as far as names tell.
+var secretArg = regexp.MustCompile(`(?i)password|passwd|passphrase|secret|token|credential|(^|[._-])(key|apikey|psk|pass|pw|rootpw|auth)$`)
+
+// packed are the sections of a first boot that hold data: URLs, headers or password hashes: what
+// is in those cannot be told by looking.
+var packed = []string{"ignition.config", "passwd.users", "passwd.groups", "storage.luks"}
+
+// told is a text that is shown unless it looks like a secret.
+func told(text string) piece { return piece{[]byte(text), machine.HoldsSecret([]byte(text))} }
 
 // most bounds one diff: the whole is in Git, this is to recognise it.
 const (

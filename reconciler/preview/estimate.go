@@ -61,3 +61,26 @@ func length(soak string) time.Duration {
 	}
 	return d
 }
+
+// plan says when the waves of a pool begin, where that is not at once: each turn is the waves that
+// one window has room for.
+func (w *world) plan(p *Pool) {
+	begun := w.begun[p.Name]
+	if len(begun) == 0 {
+		return
+	}
+	if first := begun[0]; first.waits > 0 || len(p.After) > 0 && first.at.Sub(w.start) > time.Hour {
+		p.Start = first.at
+	}
+	for i, t := range begun {
+		if i == 0 || t.waits != begun[i-1].waits {
+			p.Windows = append(p.Windows, Turn{From: t.at})
+		}
+		last := &p.Windows[len(p.Windows)-1]
+		last.Waves++
+		last.Nodes += len(p.Waves[i])
+	}
+	if len(p.Windows) == 1 {
+		p.Windows = nil // it is Start
+	}
+}

@@ -6,95 +6,41 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/sluice-gitops/sluice/nodeops/impact"
+	"github.com/sluice-gitops/sluice/reconciler/blockers"
 	"github.com/sluice-gitops/sluice/render"
 	"github.com/sluice-gitops/sluice/source"
 )
 
-// Sentence is the answer in one line.
-func (r Report) Sentence() string {
-	if len(r.Pools) == 0 {
-		return "No pool is rendered from this change."
-	}
-	var parts []string
-	for _, kind := range []impact.Kind{impact.Impossible, impact.Reboot, impact.Drain, impact.Restart, impact.Reload} {
-		count := 0
-		var pools []string
-		for _, p := range r.Pools {
-			if n := len(p.Nodes[kind.String()]); n > 0 {
-				count += n
-				pools = append(pools, p.Name)
-			}
-		}
-		if count > 0 {
-			parts = append(parts, fmt.Sprintf("%s (%s)", plural(count, "node "+singular[kind], "nodes "+verbs[kind]), strings.Join(pools, ", ")))
-		}
-	}
-	changed := 0
-	for _, p := range r.Pools {
-		if p.Changed {
-			changed++
-		}
-	}
-	switch {
-	case r.Inventory == 0:
-		return r.withoutNodes()
-	case len(parts) == 0 && changed == 0:
-		return "No node changes."
-	case len(parts) == 0:
-		return "No node is disturbed."
-	}
-	return strings.Join(parts, " · ") + "."
-}
-
-// withoutNodes is the answer when no inventory is known: what any node would pay.
-func (r Report) withoutNodes() string {
-	var parts []string
-	for _, p := range r.Pools {
-		if p.Changed {
-			parts = append(parts, fmt.Sprintf("each node of %s %s", p.Name, singular[p.Kind]))
-		}
-	}
-	if len(parts) == 0 {
-		return "No pool changes."
-	}
-	return strings.Join(parts, " · ") + "."
-}
-
-var verbs = map[impact.Kind]string{
-	impact.Impossible: "cannot change in place", impact.Reboot: "reboot", impact.Drain: "are drained and reload",
-	impact.Restart: "restart a service", impact.Reload: "reload only",
-}
-
-var singular = map[impact.Kind]string{
-	impact.Impossible: "cannot change in place", impact.Reboot: "reboots", impact.Drain: "is drained and reloads",
-	impact.Restart: "restarts a service", impact.Reload: "reloads only", impact.Nothing: "changes without disturbance",
-}
-
-func nodes(n int) string { return plural(n, "node", "nodes") }
-
-// limit is how many runes a comment may have. A forge takes 65,536 characters, some of them ours.
-const limit = 60000
+// How much of a comment may be what. A forge takes 65,536 characters, some of them ours; the
+// sentence, the table and the findings are never cut by runes, so each is bounded by itself.
+const (
+	limit      = 60000
+	tableRoom  = 20000
+	notesRoom  = 15000
+	mostRows   = 30
+	mostNotes  = 12
+	sentence   = 2000
+	shown      = 50 // waves, nodes or causes that stand in a fold by name
+	mostCaused = 3  // causes that stand in a line by name
+)
 
 // Markdown is the comment below a pull request: the answer first, one row per pool, what stands
-// in the way; then, folded and as far as there is room, the nodes and the changes. Every string
-// that comes from the repository is escaped.
+// in the way; then, folded and as far as there is room, what each pool's nodes do and the changes.
 func (r Report) Markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### Sluice: %s\n\n", escape(r.Sentence()))
+	b.WriteString("### Sluice: " + clamp(escape(r.Sentence()), sentence) + "\n\n")
 	r.table(&b)
 	r.notes(&b)
 	tail := r.compared()
 	room := limit - utf8.RuneCountInString(b.String()) - utf8.RuneCountInString(tail) - 200
-	var folded, left int
+	left := 0
 	for _, section := range r.sections() {
 		if n := utf8.RuneCountInString(section); n <= room {
 			b.WriteString(section)
 			room -= n
-			folded++
 		} else {
 			left++
 		}
@@ -106,59 +52,107 @@ func (r Report) Markdown() string {
 	return b.String()
 }
 
-// mostRows bounds the table: it is never cut by runes, so it must be small by itself.
-const mostRows = 100
+// clamp cuts escaped text where no entity is cut.
+func clamp(s string, runes int) string {
+	if utf8.RuneCountInString(s) <= runes {
+		return s
+	}
+	s = string([]rune(s)[:runes])
+	if at := strings.LastIndexByte(s, '&'); at >= 0 && !strings.Contains(s[at:], ";") {
+		s = s[:at]
+	}
+	return s + " ..."
+}
 
+// table has a row for each pool that changes or moves, and one for all others.
 func (r Report) table(b *strings.Builder) {
 	b.WriteString("| pool | nodes | action | why | waves |\n|---|---|---|---|---|\n")
-	for i, p := range r.byDisturbance() {
-		if i == mostRows {
-			fmt.Fprintf(b, "| %d more pools | | | | |\n", len(r.Pools)-mostRows)
-			break
+	var calm []Pool
+	rows, room := 0, tableRoom
+	more := 0
+	for _, p := range r.byDisturbance() {
+		if p.calm() {
+			calm = append(calm, p)
+			continue
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", code(p.Name), p.count(), p.action(), p.why(), p.waves(r.Inventory))
+		row := fmt.Sprintf("| %s | %d | %s | %s | %s |\n", code(p.Name), p.count(), p.action(), p.why(), p.waves(r.Inventory))
+		if n := utf8.RuneCountInString(row); rows < mostRows && n <= room {
+			b.WriteString(row)
+			rows, room = rows+1, room-n
+		} else {
+			more++
+		}
+	}
+	if more > 0 {
+		fmt.Fprintf(b, "| %s | | | | |\n", plural(more, "more pool", "more pools"))
+	}
+	switch total := 0; {
+	case len(calm) == 1:
+		fmt.Fprintf(b, "| %s | %d | unchanged | | |\n", code(calm[0].Name), calm[0].count())
+	case len(calm) > 1:
+		for _, p := range calm {
+			total += p.count()
+		}
+		fmt.Fprintf(b, "| %d other pools | %d | unchanged | | |\n", len(calm), total)
 	}
 }
 
+// notes are what a reader must not miss, one line each.
 func (r Report) notes(b *strings.Builder) {
-	for i, f := range r.Findings {
-		if i == mostRows {
-			fmt.Fprintf(b, "\nand %d more findings\n", len(r.Findings)-mostRows)
+	var all []string
+	for _, f := range r.Findings {
+		if f.Check == "drift" {
+			continue // said below, of all that have drifted at once
+		}
+		all = append(all, fmt.Sprintf("**%s** (%s): %s", f.Outcome, code(f.Check), escape(f.Reason)))
+	}
+	pools := r.byDisturbance()
+	for _, p := range pools {
+		for _, x := range p.Blockers {
+			if x.Severity == blockers.Blocks {
+				all = append(all, "**blocked** "+blocker(p.Name, x))
+			}
+		}
+	}
+	for _, p := range pools {
+		if p.Also != nil && p.Also.Worse {
+			all = append(all, "**warn** "+p.also(code))
+		}
+		if len(p.Drifted) > 0 {
+			all = append(all, fmt.Sprintf("**%s** (`drift`): %s", p.driftOutcome(), p.drifted(code)))
+		}
+	}
+	for _, p := range pools {
+		if p.RollbackOf != "" {
+			all = append(all, fmt.Sprintf("Pool %s goes back to what %s was.", code(p.Name), code(source.Short(p.RollbackOf))))
+		}
+		if p.Cheaper != nil {
+			all = append(all, p.cheaper(code))
+		}
+	}
+	room := notesRoom
+	for i, line := range all {
+		n := utf8.RuneCountInString(line)
+		if i == mostNotes || n > room {
+			fmt.Fprintf(b, "\nand %s: `sluice preview` shows them\n", plural(len(all)-i, "more remark", "more remarks"))
 			break
 		}
-		fmt.Fprintf(b, "\n**%s** (%s): %s\n", f.Outcome, code(f.Check), escape(short(f.Reason)))
-	}
-	for _, p := range r.Pools[:min(len(r.Pools), mostRows)] {
-		if p.Cheaper != nil {
-			fmt.Fprintf(b, "\nOnly %s the %s of pool %s; without, this change is: %s.\n", p.cheaperCauses(), p.Kind, code(p.Name), p.Cheaper.Kind)
-		}
-		if p.RollbackOf != "" {
-			fmt.Fprintf(b, "\nPool %s goes back to what %s was.\n", code(p.Name), code(source.Short(p.RollbackOf)))
-		}
+		fmt.Fprintf(b, "\n%s\n", line)
+		room -= n
 	}
 }
 
-func (p Pool) cheaperCauses() string {
-	var names []string
-	for _, c := range p.Cheaper.Without[:min(3, len(p.Cheaper.Without))] {
-		names = append(names, code(short(c)))
+// blocker is one thing that stands in the way, as it is said of a pool.
+func blocker(pool string, x blockers.Blocker) string {
+	at := ""
+	if x.Wave > 0 {
+		at = fmt.Sprintf(", wave %d", x.Wave)
 	}
-	out := strings.Join(names, ", ")
-	if more := len(p.Cheaper.Without) - len(names); more > 0 {
-		return fmt.Sprintf("%s and %d more cost", out, more)
+	about := ""
+	if x.Object() != "" {
+		about = code(x.Object()) + ": "
 	}
-	if len(names) > 1 {
-		return out + " cost"
-	}
-	return out + " costs"
-}
-
-// short keeps one string from filling the comment.
-func short(s string) string {
-	if utf8.RuneCountInString(s) > 300 {
-		return string([]rune(s)[:300]) + " ..."
-	}
-	return s
+	return fmt.Sprintf("(%s, %s%s): %s%s [%s]", code(pool), code(string(x.Kind)), at, about, escape(x.Reason), x.Mark)
 }
 
 // sections are the folded parts, the most useful first.
@@ -166,40 +160,55 @@ func (r Report) sections() []string {
 	var out []string
 	pools := r.byDisturbance()
 	for _, p := range pools {
-		if len(p.Waves)+len(p.Left) > 0 {
-			var b strings.Builder
-			fmt.Fprintf(&b, "\n<details><summary>Nodes of %s</summary>\n\n", code(p.Name))
-			p.list(&b)
-			b.WriteString("\n</details>\n")
-			out = append(out, b.String())
+		if p.calm() {
+			continue
 		}
+		var b strings.Builder
+		fmt.Fprintf(&b, "\n<details><summary>Pool %s: what its nodes do</summary>\n\n", summary(p.Name))
+		for _, line := range p.story(code) {
+			fmt.Fprintf(&b, "- %s\n", line)
+		}
+		if p.Pods != nil {
+			fmt.Fprintf(&b, "- %s [snapshot]\n", p.Pods)
+		}
+		for _, x := range p.Blockers {
+			if x.Severity != blockers.Blocks {
+				fmt.Fprintf(&b, "- %s\n", blocker(p.Name, x))
+			}
+		}
+		p.list(&b)
+		b.WriteString("\n</details>\n")
+		out = append(out, b.String())
 	}
 	for _, p := range pools {
 		for _, c := range p.Changes {
 			fence := fenceFor(c.Diff)
 			from := ""
 			if c.File != "" {
-				from = ", from " + code(short(c.File))
+				from = ", from " + summary(c.File)
 			}
 			out = append(out, fmt.Sprintf("\n<details><summary>%s in %s: %s%s</summary>\n\n%sdiff\n%s%s\n\n</details>\n",
-				c.How, code(p.Name), code(short(c.Name)), from, fence, c.Diff, fence))
+				c.How, summary(p.Name), summary(c.Name), from, fence, c.Diff, fence))
 		}
 	}
 	return out
 }
 
-// fenceFor is a fence longer than any run of backticks inside, so that nothing breaks out.
-func fenceFor(text string) string {
-	longest, run := 2, 0
-	for _, r := range text {
-		if r == '`' {
-			run++
-			longest = max(longest, run)
-		} else {
-			run = 0
+// list is the waves by name.
+func (p Pool) list(b *strings.Builder) {
+	for i, wave := range p.Waves {
+		if i == shown {
+			fmt.Fprintf(b, "- %d more waves\n", len(p.Waves)-shown)
+			break
 		}
+		fmt.Fprintf(b, "- wave %d: %s\n", i+1, some(wave, shown, code))
 	}
-	return strings.Repeat("`", longest+1)
+	if same := p.Nodes["unchanged"]; len(same) > 0 {
+		fmt.Fprintf(b, "- unchanged: %s\n", nodes(len(same)))
+	}
+	if len(p.Left) > 0 {
+		fmt.Fprintf(b, "- waiting: %s\n", some(p.Left, shown, code))
+	}
 }
 
 // compared says what the report was made from.
@@ -207,7 +216,7 @@ func (r Report) compared() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nCompared %s with %s", code(source.Short(r.MergeBase)), code(source.Short(r.Head)))
 	if r.Base != r.MergeBase {
-		fmt.Fprintf(&b, "; the branch has moved to %s since", code(source.Short(r.Base)))
+		fmt.Fprintf(&b, ", on top of what the branch has since (%s)", code(source.Short(r.Base)))
 	}
 	if told := r.Inventory - r.Assumed; told > 0 {
 		fmt.Fprintf(&b, ", and with what %s of themselves", plural(told, "node reports", "nodes report"))
@@ -215,41 +224,11 @@ func (r Report) compared() string {
 	if r.Assumed > 0 {
 		fmt.Fprintf(&b, "; %s taken to be at the base", plural(r.Assumed, "node of the inventory is", "nodes of the inventory are"))
 	}
+	if !r.Recorded.IsZero() {
+		fmt.Fprintf(&b, "; workloads as of %s", moment(r.Recorded))
+	}
 	b.WriteString(".\n")
 	return b.String()
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-// shown is how many waves or causes stand in a comment by name.
-const shown = 50
-
-func (p Pool) list(b *strings.Builder) {
-	for i, wave := range p.Waves {
-		if i == shown {
-			fmt.Fprintf(b, "- %s: %d more waves\n", code(p.Name), len(p.Waves)-shown)
-			break
-		}
-		names := make([]string, 0, len(wave))
-		for _, n := range wave[:min(len(wave), shown)] {
-			names = append(names, code(n))
-		}
-		if more := len(wave) - len(names); more > 0 {
-			names = append(names, fmt.Sprintf("%d more", more))
-		}
-		fmt.Fprintf(b, "- %s wave %d: %s\n", code(p.Name), i+1, strings.Join(names, ", "))
-	}
-	if same := p.Nodes["unchanged"]; len(same) > 0 {
-		fmt.Fprintf(b, "- %s unchanged: %s\n", code(p.Name), nodes(len(same)))
-	}
-	if len(p.Left) > 0 {
-		fmt.Fprintf(b, "- %s waiting: %s\n", code(p.Name), nodes(len(p.Left)))
-	}
 }
 
 func (r Report) byDisturbance() []Pool {
@@ -258,33 +237,40 @@ func (r Report) byDisturbance() []Pool {
 	})
 }
 
-func (p Pool) count() string {
+// calm says that the proposal has nothing to do with a pool, and that none of its nodes moves.
+func (p Pool) calm() bool { return !p.Changed && len(p.Waves) == 0 && len(p.Left) == 0 && p.Was == "" }
+
+func (p Pool) count() int {
 	total := 0
 	for _, names := range p.Nodes {
 		total += len(names)
 	}
-	return fmt.Sprint(total)
+	return total
 }
 
 func (p Pool) action() string {
-	if !p.Changed && len(p.Waves) == 0 && len(p.Left) == 0 {
+	switch {
+	case p.calm():
 		return "unchanged"
-	}
-	if p.Drain && p.Kind != impact.Drain {
+	case p.Kind == impact.Impossible:
+		return "**not possible in place**"
+	case p.Drain && p.Kind != impact.Drain:
 		return "drain, " + p.Kind.String()
 	}
 	return p.Kind.String()
 }
 
+// why is the action that makes the kind; what else is asked for is counted.
 func (p Pool) why() string {
-	if len(p.Actions) == 0 && len(p.Waves) > 0 {
-		return "the nodes are not yet at the base"
-	}
 	if len(p.Actions) == 0 {
+		if p.Also != nil {
+			return "earlier commits"
+		}
 		return ""
 	}
-	out := code(short(p.Actions[0].Cause))
-	if unit := p.Actions[0].Unit; unit != "" {
+	at := max(0, slices.IndexFunc(p.Actions, func(c Cause) bool { return c.Kind == p.Kind }))
+	out := code(p.Actions[at].Cause)
+	if unit := p.Actions[at].Unit; unit != "" {
 		out += " → " + code(unit)
 	}
 	if more := len(p.Actions) - 1; more > 0 {
@@ -294,10 +280,9 @@ func (p Pool) why() string {
 }
 
 func (p Pool) waves(inventory int) string {
-	if len(p.Waves) > 0 {
-		return p.when() + p.howLong()
-	}
 	switch {
+	case len(p.Waves) > 0:
+		return p.when() + p.howLong()
 	case inventory == 0:
 		return ""
 	case len(p.Left) > 0:
@@ -307,10 +292,17 @@ func (p Pool) waves(inventory int) string {
 }
 
 func (p Pool) when() string {
-	if p.Start.IsZero() {
-		return fmt.Sprint(len(p.Waves))
+	out := fmt.Sprint(len(p.Waves))
+	if !p.Start.IsZero() {
+		out += ", from " + moment(p.Start)
 	}
-	return fmt.Sprintf("%d, from %s", len(p.Waves), p.Start.UTC().Format("Mon 2 Jan 15:04 UTC"))
+	if n := len(p.Windows); n > 1 {
+		out += fmt.Sprintf(" in %d windows", n)
+	}
+	if len(p.Left) > 0 {
+		out += ", and " + plural(len(p.Left), "node waits", "nodes wait")
+	}
+	return out
 }
 
 func (p Pool) howLong() string {
@@ -320,60 +312,45 @@ func (p Pool) howLong() string {
 	return fmt.Sprintf(", about %v (slow %v, n=%d)", round(p.Estimate.Typical), round(p.Estimate.Slow), p.Estimate.Samples)
 }
 
-func round(d time.Duration) time.Duration {
-	if d < time.Minute {
-		return d.Round(time.Second)
+// round writes a duration as people say it.
+func round(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return d.Round(time.Second).String()
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", d.Round(time.Minute)/time.Minute)
 	}
-	return d.Round(time.Minute)
+	d = d.Round(time.Minute)
+	return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
 }
 
-// escape makes text out of a string that anybody may have written: no markdown, no HTML, no
-// mention, no reference, no control that changes the direction of what is read.
-func escape(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case r == '\n' || r == '\r' || r == '\t':
-			b.WriteByte(' ')
-		case unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == unicode.ReplacementChar:
-			b.WriteString("\uFFFD")
-		case unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune(" ,;()/%·→'", r):
-			b.WriteRune(r)
-		case strings.ContainsRune(".-:", r):
-			b.WriteRune(r)
-		default:
-			fmt.Fprintf(&b, "&#%d;", r)
-		}
-	}
-	return b.String()
-}
+func moment(t time.Time) string { return t.UTC().Format("Mon 2 Jan 2006 15:04 UTC") }
 
-// code is an escaped string in fixed width. In a code element a forge links no mention.
-func code(s string) string { return "<code>" + escape(s) + "</code>" }
-
-// Merged is what a comment says last.
+// Merged is what a comment says last. A forge makes a link of the whole commit.
 func Merged(commit string) string {
-	return fmt.Sprintf("\nMerged: the rollout is told by the statuses of %s.\n", source.Short(commit))
+	return fmt.Sprintf("\nMerged: how the rollout goes is told by the statuses of commit %s.\n", commit)
 }
 
 // Mistakes is the comment below a pull request that does not render.
 func Mistakes(head string, mistakes render.Errors) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### Sluice: %s does not render, and would change no node\n\n", code(source.Short(head)))
+	room := notesRoom
 	for i, m := range mistakes {
-		if i == shown {
-			fmt.Fprintf(&b, "- and %d more\n", len(mistakes)-shown)
-			break
-		}
 		where := m.File
 		if m.Line > 0 {
 			where += fmt.Sprint(":", m.Line)
 		}
-		fmt.Fprintf(&b, "- %s", code(where))
+		line := "- " + code(where)
 		if m.Field != "" {
-			fmt.Fprintf(&b, " %s", code(m.Field))
+			line += " " + code(m.Field)
 		}
-		fmt.Fprintf(&b, ": %s\n", escape(m.Why))
+		line += ": " + escape(m.Why) + "\n"
+		if room -= utf8.RuneCountInString(line); i == shown || room < 0 {
+			fmt.Fprintf(&b, "- and %d more\n", len(mistakes)-i)
+			break
+		}
+		b.WriteString(line)
 	}
 	b.WriteString("\nThe last good configuration stays in force.\n")
 	return b.String()

@@ -152,27 +152,6 @@ func TestANodeThatCannotFollowIsNamedThoughNothingChanges(t *testing.T) {
 	}
 }
 
-// The comment is written for people to believe, so nothing that an author names may speak in it.
-func TestHostileNamesCannotSpeakInTheComment(t *testing.T) {
-	evil := "</code></details>@everyone #1 `x` | a |\n\n# **APPROVED** [x](http://evil) <!-- sluice:other --> \u202e\x1b[2J"
-	p := pool(evil, "", file("/etc/"+evil))
-	in := input(one(pool(evil, "", machine.Config{})), one(p), fleet("worker", 1)...)
-	in.After[0].Policy = policy.Rollout{Windows: []policy.Window{{Schedule: evil, Duration: "1h"}}}
-	r := Make(in)
-	r.note(policy.Finding{Check: evil, Outcome: policy.Warn, Reason: evil})
-	wrong := Mistakes(head, render.Errors{{File: evil, Field: evil, Why: evil}})
-	for _, text := range []string{r.Markdown(), wrong} {
-		for _, bad := range []string{"@everyone", "`x`", "**APPROVED**", "</details>@", "](http", "<!--", "\u202e", "\x1b", "| a |", "\n# "} {
-			if strings.Contains(text, bad) {
-				t.Errorf("the comment says %q:\n%s", bad, text)
-			}
-		}
-	}
-	if strings.ContainsAny(r.Text(), "\x1b\u202e") {
-		t.Error("the terminal is steered")
-	}
-}
-
 func TestALargeFleetIsForetoldInFull(t *testing.T) {
 	in := input(one(pool("worker", "1", machine.Config{})), one(pool("worker", "1", machine.Config{OSImage: "x"})), fleet("worker", 1000)...)
 	p := Make(in).Pools[0]
@@ -192,7 +171,7 @@ func TestTheCommentSaysWhatWasCompared(t *testing.T) {
 	in := input(one(pool("worker", "", machine.Config{})), one(pool("worker", "", machine.Config{})), fleet("worker", 1)...)
 	in.MergeBase = strings.Repeat("c", 40)
 	text := Make(in).Markdown()
-	for _, want := range []string{"Compared <code>ccccccc</code> with <code>bbbbbbb</code>", "moved to <code>aaaaaaa</code>", "1 node of the inventory is taken to be at the base"} {
+	for _, want := range []string{"Compared `ccccccc` with `bbbbbbb`", "on top of what the branch has since (`aaaaaaa`)", "1 node of the inventory is taken to be at the base"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
 		}

@@ -1,103 +1,158 @@
 package preview
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"time"
 
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/nodeops"
+	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/render"
 	"github.com/sluice-gitops/sluice/source"
 )
 
-// world is the fleet on a virtual clock, in which every order is done at once and well.
+// world is the fleet on a virtual clock, in which every order is done well, in the time that its
+// kind takes.
 type world struct {
 	state reconciler.State
 	seen  reconciler.Observed
 
-	assumed int               // nodes that were put at the base
-	member  map[string]string // node -> pool after the merge
-	index   map[string]int    // node -> its place in seen.Nodes
-	taken   map[string]bool   // nodes that are in a wave
+	assumed int                                   // nodes that were put at the base
+	member  map[string]string                     // node -> pool after the merge
+	index   map[string]int                        // node -> its place in seen.Nodes
+	taken   map[string]bool                       // nodes that are in a wave
+	pace    map[string]map[string][]time.Duration // pool -> kind -> how long nodes took, as it was remembered
+	due     map[string]time.Time                  // nodes that are at work -> when they are done
+	waits   map[string]int                        // pool -> windows and holds that it has waited for
+	begun   map[string][]turn                     // pool -> of each of its waves
+	start   time.Time
+}
+
+// turn is when a wave began, and after how many waits.
+type turn struct {
+	at    time.Time
+	waits int
 }
 
 // rest is the world as it is before the merge.
-func rest(in Input) *world {
-	w := &world{state: in.State, seen: reconciler.Observed{Now: in.Now, Known: map[machine.Digest]machine.Config{}, Rules: in.Rules, Gate: in.Gate}}
-	for d, c := range in.Known {
-		w.seen.Known[d] = c
+func rest(in Input, merged []render.Pool) *world {
+	w := &world{
+		start: in.Now, state: in.State, member: map[string]string{}, index: map[string]int{}, taken: map[string]bool{},
+		pace: map[string]map[string][]time.Duration{}, due: map[string]time.Time{}, waits: map[string]int{}, begun: map[string][]turn{},
+		seen: reconciler.Observed{
+			Now: in.Now, Known: map[machine.Digest]machine.Config{}, Gate: in.Gate, Nodes: slices.Clone(in.Nodes),
+			Head:  reconciler.Head{Revision: source.Revision{Commit: in.Head}, Pools: merged},
+			Holds: in.Holds, Facts: in.Facts, Guardrail: in.Guardrail, Self: in.Self,
+		},
 	}
-	for _, p := range slices.Concat(in.Before, in.After) {
+	maps.Copy(w.seen.Known, in.Known)
+	for _, p := range slices.Concat(in.Before, in.After, in.Standing, merged) {
 		w.seen.Known[p.Target()] = p.Config
 	}
-	w.seen.Head = reconciler.Head{Revision: source.Revision{Commit: in.Head}, Pools: in.After}
-	w.seen.Nodes = slices.Clone(in.Nodes)
 	if w.state.Pools == nil {
 		w.state.Generation, w.state.Pools = 1, map[string]reconciler.Pool{}
-		for _, p := range in.Before {
+		for _, p := range in.Standing {
 			d := p.Target()
 			w.state.Pools[p.Name] = reconciler.Pool{
-				Phase: reconciler.Updated, Target: d, Generation: 1, Revision: source.Revision{Commit: in.MergeBase},
+				Phase: reconciler.Updated, Target: d, Generation: 1, Revision: source.Revision{Commit: in.Base},
 				Rules:   reconciler.Rules{Rollout: p.Policy, MaxUnavailable: p.Strategy.MaxUnavailable},
-				History: []reconciler.Landing{{Commit: in.MergeBase, Config: d}},
+				History: []reconciler.Landing{{Commit: in.Base, Config: d}},
 			}
 		}
 	}
-	w.member, w.index, w.taken = map[string]string{}, map[string]int{}, map[string]bool{}
-	for i, n := range w.seen.Nodes {
-		w.index[n.Name] = i
-		if pool, err := render.Member(in.After, n.Labels); err == nil {
-			w.member[n.Name] = pool
-		}
-		pool, err := render.Member(in.Before, n.Labels)
-		if n.Order.Generation > 0 || n.Report.Config != "" || err != nil || pool == "" {
-			continue
-		}
-		w.assumed++
-		d := find(in.Before, pool).Target()
-		w.seen.Nodes[i].Order = nodeops.Order{Node: n.Name, Generation: 1, Config: d}
-		w.seen.Nodes[i].Report = nodeops.Report{Generation: 1, Config: d, Phase: nodeops.Done}
+	for name, p := range w.state.Pools {
+		w.pace[name] = p.Pace
+	}
+	for i := range w.seen.Nodes {
+		w.settle(i, in.Standing, merged)
 	}
 	return w
+}
+
+// settle gives a node its place: its pool, what it is taken to have where it says nothing, and
+// when it is done where it is at work already.
+func (w *world) settle(i int, standing, merged []render.Pool) {
+	n := &w.seen.Nodes[i]
+	w.index[n.Name] = i
+	if pool, err := render.Member(merged, n.Labels); err == nil {
+		w.member[n.Name] = pool
+	}
+	pool, err := render.Member(standing, n.Labels)
+	if err != nil || pool == "" {
+		return
+	}
+	if n.Order.Generation == 0 && n.Report.Config == "" {
+		w.assumed++
+		d := find(standing, pool).Target()
+		n.Order = nodeops.Order{Node: n.Name, Generation: 1, Config: d}
+		n.Report = nodeops.Report{Generation: 1, Config: d, Phase: nodeops.Done}
+		return
+	}
+	begun, at := w.state.Pools[pool].Begun[n.Name]
+	if !at || n.Order.Generation <= n.Report.Generation && n.Report.Phase != nodeops.Working {
+		return
+	}
+	kind, err := impact.ParseKind(begun.Kind)
+	if took := w.takes(pool, kind); err == nil && w.seen.Now.Before(begun.At.Add(3*took)) { // else it is lost
+		w.due[n.Name] = begun.At.Add(took)
+	}
 }
 
 // steps bounds a run: a fleet that needs more is continued by arithmetic, in the same order.
 const steps = 400
 
+// tick is the virtual time between two steps.
+const tick = time.Second
+
 // run lets the rollout happen and notes in the pools who is taken when.
 func (w *world) run(pools []Pool) {
-	start := w.seen.Now
-	first := true
-	for range steps {
+	for n := range steps {
 		next, effects := reconciler.Step(w.state, w.seen)
 		moved := !reflect.DeepEqual(w.state.Pools, next.Pools) // a pool may wait for what another has come to
 		w.state = next
-		if first {
+		for name, p := range w.state.Pools {
+			p.Pace = w.pace[name] // what happens here measures nothing
+			w.state.Pools[name] = p
+		}
+		if n == 0 {
 			w.hold(pools)
-			first = false
+			moved = w.agree() || moved
 		}
 		wave := map[string][]string{}
 		for _, e := range effects {
 			moved = w.do(e, wave) || moved
 		}
-		for i := range pools {
-			if wave := wave[pools[i].Name]; len(wave) > 0 {
-				if len(pools[i].Waves) == 0 && w.seen.Now.Sub(start) > time.Hour {
-					pools[i].Start = w.seen.Now
-				}
-				pools[i].Waves = append(pools[i].Waves, wave)
+		for i, p := range pools {
+			if wave := wave[p.Name]; len(wave) > 0 {
+				pools[i].Waves = append(p.Waves, wave)
+				w.begun[p.Name] = append(w.begun[p.Name], turn{w.seen.Now, w.waits[p.Name]})
 			}
 		}
-		w.seen.Now = w.seen.Now.Add(time.Second)
+		w.seen.Now = w.seen.Now.Add(tick)
+		moved = w.finish() || moved
 		if !moved && !w.leap() {
 			w.remain(pools, false)
 			return
 		}
 	}
 	w.remain(pools, true)
+}
+
+// given are the checks that ask people, or the world outside, about the merged commit. What they
+// say now is noted; the plan is for when they agree.
+var given = []string{"approvals", "signed", "previewMatch", "health", "expression"}
+
+// agree takes those checks from the gate. It says whether any of them held something.
+func (w *world) agree() (held bool) {
+	for _, p := range w.state.Pools {
+		held = held || slices.ContainsFunc(p.Waiting, func(f policy.Finding) bool { return slices.Contains(given, f.Check) })
+	}
+	w.seen.Gate = slices.DeleteFunc(slices.Clone(w.seen.Gate), func(c policy.Check) bool { return slices.Contains(given, c.Name) })
+	return held
 }
 
 // hold notes what the gate says at the moment of the merge. That a wave waits for the one before
@@ -111,14 +166,26 @@ func (w *world) hold(pools []Pool) {
 		}
 		for _, f := range st.Waiting {
 			if f.Check != "maxUnavailable" || st.Phase == reconciler.Waiting {
-				pools[i].Held = append(pools[i].Held, f)
+				pools[i].Held = append(pools[i].Held, w.foretold(f, pools[i].Name))
 			}
 		}
-		if pools[i].blocked != "" && st.Halt == "" {
+		if pools[i].blocked != "" { // also beside a halt, which does not know the file
 			pools[i].Held = append(pools[i].Held, policy.Finding{Check: "inPlace", Outcome: policy.Deny,
 				Reason: "pool " + pools[i].Name + ": " + pools[i].blocked + " cannot be changed in place"})
 		}
 	}
+}
+
+// foretold is a finding in the words of before the merge: nobody can know yet who will have
+// approved it, and what signature it will have.
+func (w *world) foretold(f policy.Finding, pool string) policy.Finding {
+	switch {
+	case f.Check == "approvals" && w.seen.Facts.Review == nil:
+		f.Reason = "pool " + pool + " begins no node before enough people have approved what is merged"
+	case f.Check == "signed" && w.seen.Facts.Signature == nil:
+		f.Reason = "pool " + pool + " begins no node for a commit without a trusted signature"
+	}
+	return f
 }
 
 // do is a machine that always succeeds. It says whether anything moved, and notes in the wave the
@@ -133,15 +200,7 @@ func (w *world) do(e reconciler.Effect, wave map[string][]string) bool {
 		n := w.node(e.Node)
 		n.Cordon, n.Drained = reconciler.Uncordoned, false
 	case reconciler.Send:
-		n := w.node(e.Order.Node)
-		if n.Report.Config != e.Order.Config {
-			w.take(n.Name, wave)
-		}
-		n.Order = e.Order
-		if !n.Ready {
-			return true // nobody is there to answer
-		}
-		n.Report = nodeops.Report{Generation: e.Order.Generation, Config: e.Order.Config, Phase: nodeops.Done}
+		w.send(e.Order, wave)
 	case reconciler.Post:
 		w.state = w.state.Heard(e.Status)
 		return false
@@ -149,6 +208,48 @@ func (w *world) do(e reconciler.Effect, wave map[string][]string) bool {
 		return false
 	}
 	return true
+}
+
+// send gives a node its order. One that costs nothing is done at once.
+func (w *world) send(o nodeops.Order, wave map[string][]string) {
+	n := w.node(o.Node)
+	if n.Report.Config != o.Config {
+		w.take(n.Name, wave)
+	}
+	n.Order = o
+	if _, working := w.due[o.Node]; !n.Ready && !working {
+		return // nobody is there to answer
+	}
+	n.Report = nodeops.Report{Generation: o.Generation, Config: n.Report.Config, Phase: nodeops.Working, BootID: n.Report.BootID}
+	pool, end := w.member[o.Node], w.seen.Now
+	if b, ok := w.state.Pools[pool].Begun[o.Node]; ok && o.Ceiling > impact.Nothing {
+		end = b.At.Add(w.takes(pool, o.Ceiling) - tick) // it is handed back a step later
+	}
+	w.due[o.Node] = end
+}
+
+// takes is how long such a step takes a node of a pool: as it did of late, or as policy reckons
+// where it never did.
+func (w *world) takes(pool string, kind impact.Kind) time.Duration {
+	if took := slices.Sorted(slices.Values(w.pace[pool][kind.String()])); len(took) > 0 {
+		return took[len(took)/2]
+	}
+	return policy.Unmeasured(kind)
+}
+
+// finish ends the work of the nodes whose time is over.
+func (w *world) finish() (moved bool) {
+	for name, at := range w.due {
+		if at.After(w.seen.Now) {
+			continue
+		}
+		n := w.node(name)
+		n.Ready = true
+		n.Report = nodeops.Report{Generation: n.Order.Generation, Config: n.Order.Config, Phase: nodeops.Done, BootID: n.Report.BootID}
+		delete(w.due, name)
+		moved = true
+	}
+	return moved
 }
 
 // take notes a node once: drained first, it gets its order a step later.
@@ -164,16 +265,25 @@ func (w *world) node(name string) *reconciler.Node {
 	return &w.seen.Nodes[w.index[name]] // Step speaks of nodes that it was shown
 }
 
-// leap moves the clock to the next moment that a waiting pool waits for: a window opens, or a soak
-// is over.
+// leap moves the clock to the next moment at which something happens: a node is done, or what a
+// waiting pool waits for has come. It is false when nothing will.
 func (w *world) leap() bool {
 	var next time.Time
+	sooner := func(at time.Time) {
+		if !at.Before(w.seen.Now) && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	for _, at := range w.due {
+		sooner(at)
+	}
+	opens := map[string][]time.Time{} // pool -> when its windows open and its holds end
 	for _, p := range w.seen.Head.Pools {
-		st := w.state.Pools[p.Name]
-		for _, f := range st.Waiting {
-			for _, r := range []policy.Rollout{p.Policy, st.Rules.Rollout} {
-				if at := w.until(f.Check, r, st); !at.Before(w.seen.Now) && (next.IsZero() || at.Before(next)) {
-					next = at
+		for _, f := range w.state.Pools[p.Name].Waiting {
+			for _, at := range w.until(p, f.Check) {
+				sooner(at)
+				if f.Check == "window" || f.Check == "hold" {
+					opens[p.Name] = append(opens[p.Name], at)
 				}
 			}
 		}
@@ -181,21 +291,42 @@ func (w *world) leap() bool {
 	if next.IsZero() {
 		return false
 	}
+	for pool, all := range opens {
+		if slices.ContainsFunc(all, next.Equal) {
+			w.waits[pool]++
+		}
+	}
 	w.seen.Now = next
+	w.finish()
 	return true
 }
 
-// until is when what a check waits for will have come; in the past where that is no moment.
-func (w *world) until(check string, r policy.Rollout, st reconciler.Pool) time.Time {
-	switch {
-	case check == "window":
-		return r.State(w.seen.Now).Next
-	case check == "soak":
-		return over(st.LastAt, r.Soak)
-	case check == "canary" && r.Canary != nil:
-		return over(st.CanaryAt, r.Canary.Soak)
+// until is when what a check waits for may have come, by each of the rules that hold; none, or in
+// the past, where that is no moment.
+func (w *world) until(p render.Pool, check string) (out []time.Time) {
+	st := w.state.Pools[p.Name]
+	rules := []policy.Rollout{p.Policy, st.Rules.Rollout}
+	if w.seen.Guardrail != nil {
+		rules = append(rules, *w.seen.Guardrail)
 	}
-	return time.Time{}
+	for _, r := range rules {
+		switch {
+		case check == "window":
+			out = append(out, r.State(w.seen.Now).Next)
+		case check == "calm":
+			out = append(out, st.AttemptAt.Add(time.Minute))
+		case check == "soak":
+			out = append(out, over(st.LastAt, r.Soak))
+		case check == "canary" && r.Canary != nil:
+			out = append(out, over(st.CanaryAt, r.Canary.Soak), over(st.HeadCanaryAt, r.Canary.Soak), over(st.GuardAt, r.Canary.Soak))
+		}
+	}
+	for _, h := range w.seen.Holds {
+		if check == "hold" && (h.Pool == "" || h.Pool == p.Name) {
+			out = append(out, h.Until)
+		}
+	}
+	return out
 }
 
 // over is when a soak that began then is over; zero where there is none.
@@ -210,10 +341,11 @@ func over(since time.Time, soak string) time.Time {
 // remain puts the nodes that no wave has reached where they belong: behind the last wave when only
 // the bound on steps ended the run, else among those that are left.
 func (w *world) remain(pools []Pool, bounded bool) {
+	inOrder := slices.SortedFunc(slices.Values(w.seen.Nodes), reconciler.Before)
 	for i := range pools {
 		p := &pools[i]
 		var left []string
-		for _, n := range slices.SortedFunc(slices.Values(w.seen.Nodes), reconciler.Before) {
+		for _, n := range inOrder {
 			if w.member[n.Name] == p.Name && n.Report.Config != w.state.Pools[p.Name].Target {
 				left = append(left, n.Name)
 			}

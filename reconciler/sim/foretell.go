@@ -2,9 +2,7 @@ package sim
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"time"
 
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/nodeops"
@@ -21,16 +19,15 @@ import (
 // acts: that is what a preview promises about. Where a zone has a limit of its own, which zone is
 // ready first depends on how long its nodes take, and so does the order.
 func Foretell(seed uint64) []string {
-	w := New(time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC))
-	w.rng, w.steady = rand.New(rand.NewPCG(seed, 2)), true
-	f := newFleet(w, Options{})
-	f.settle()
-	f.past = [][]render.Pool{slices.Clone(f.pools)}
+	f := newAuthor(seed, 2, Options{})
+	w := f.World
+	f.settleAtOnce()
 	f.upset()
-	after := f.change()
+	before, after := w.head, f.change()
+	seen := w.observe()
 	foretold := preview.Make(preview.Input{
-		Base: f.head.Revision.Commit, Head: "next", MergeBase: f.head.Revision.Commit, Before: f.head.Pools, After: after,
-		State: w.State, Nodes: w.observe().Nodes, Known: w.configs, Gate: policy.Default(), Now: w.Now,
+		Base: before.Revision.Commit, Head: "next", MergeBase: before.Revision.Commit, Before: before.Pools, After: after,
+		State: w.State, Nodes: seen.Nodes, Known: seen.Known, Gate: policy.Default(), Now: w.Now,
 	})
 	w.log = nil
 	w.Push("next", after)
@@ -50,25 +47,16 @@ type begun struct {
 	kind       impact.Kind
 }
 
-// settle lets the first revision land on every node.
-func (f *fleet) settle() {
-	for i := range f.pools {
-		f.pools[i].Config = content(f.pools[i], "reload", "0")
-	}
-	f.commit()
-	for range 2000 {
-		f.Tick()
-		if ok, _ := f.Settled(); ok {
-			return
-		}
-	}
-	f.violate("the fleet did not settle before the change")
+// settleAtOnce lets the first revision land on every node.
+func (a *author) settleAtOnce() {
+	a.do("push c1 worker=reload:0 edge=reload:0")
+	a.do("settle 2000")
 }
 
 // upset puts some nodes in the states in which a change may find them.
-func (f *fleet) upset() {
-	for _, n := range f.nodes {
-		switch f.rng.IntN(12) {
+func (a *author) upset() {
+	for _, n := range a.World.nodes {
+		switch a.rng.IntN(12) {
 		case 0:
 			n.Cordon = reconciler.Foreign
 		case 1:
@@ -77,34 +65,29 @@ func (f *fleet) upset() {
 			n.Report.Drift = []nodeops.Drift{{Path: "/etc/x", Kind: nodeops.DriftContent, Why: "differs"}}
 		case 3: // it missed the last change
 			old := machine.Config{KernelArgs: []string{"old"}}
-			f.configs[old.Digest()] = old
+			a.World.configs[old.Digest()] = old
 			n.Order.Config, n.Report.Config = old.Digest(), old.Digest()
 		}
 	}
 }
 
 // change is what the proposal brings: contents, and sometimes a pause or other limits.
-func (f *fleet) change() []render.Pool {
-	after := slices.Clone(f.pools)
+func (a *author) change() []render.Pool {
+	after := a.list()
 	for i := range after {
-		switch f.rng.IntN(8) {
+		switch a.rng.IntN(8) {
 		case 0:
 			continue
 		case 1:
 			after[i].Strategy.Paused = true
 		case 2:
-			after[i].Strategy.MaxUnavailable = pick(f.World, "1", "3", "50%")
+			after[i].Strategy.MaxUnavailable = a.pick("1", "3", "50%")
 		case 3:
 			after[i].Config.FIPS = true
 		}
-		after[i].Config = withFIPS(content(after[i], pick(f.World, "none", "reload", "reboot"), "next"), after[i].Config.FIPS)
+		after[i].Config = content(after[i], a.pick("none", "reload", "reboot"), "next")
 	}
 	return after
-}
-
-func withFIPS(c machine.Config, fips bool) machine.Config {
-	c.FIPS = fips
-	return c
 }
 
 // compare holds what was foretold against what happened.

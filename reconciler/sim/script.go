@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/sluice-gitops/sluice/nodeops"
+	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/render"
@@ -28,15 +30,27 @@ import (
 //	same c2                                   a commit that changes nothing
 //	broken c3 WHY                             a commit that does not render
 //	pause worker c4 | resume worker c4        a commit that sets spec.paused
-//	poison restored|failed worker=reload:1    what an order for this content ends in
-//	node NAME dead|back|silent|loud|gone|heal|drift=PATH
+//	poison WHERE worker=reload:1              where an order for this content ends: done, restored, failed; or
+//	                                          found at validate, apply, boot, ready or soak
+//	node NAME dead|back|silent|loud|gone|heal|drift=PATH|joins=POOL,ZONE
+//	node NAME stuck|amnesia|pace=N            does not return from its next reboot; forgets; is slow
 //	rename OLD NEW                            a pool, of the next push; its nodes keep their labels
 //	cordon NAME | uncordon NAME               by a person
 //	label NAME pool                           moves a node to another pool
 //	clock 2026-11-22T02:00                    sets the clock, in UTC
+//	api|git away|back                         an outage
+//	skew 90m                                  how far the controller's clock is ahead
+//	fault crash N | stall N | rival N         in the next tick: the controller crashes after N effects; stops
+//	                                          for N ticks before it saves, with another that leads meanwhile
+//	fault lost|slow|twice NAME | later NAME N effects get lost, agents sleep, effects are done again
+//	fault drags | mute | stale N              a drain takes longer, receipts get lost, the cache stands still for N ticks
 //	tick [N]                                  turns of the loop
+//	calm                                      all trouble is over
+//	settle N                                  ticks until the fleet is what the head asks, N at most
 //	show                                      nodes and pools, as they are
 //	forge                                     what the forge shows
+//
+// and what people say beside Git: see operators.
 type Script struct {
 	World *World
 	pools map[string]render.Pool
@@ -54,30 +68,43 @@ func (s *Script) Do(line string) (string, error) {
 	if len(words) == 0 || strings.HasPrefix(line, "#") {
 		return "", nil
 	}
-	verbs := map[string]func([]string) error{
-		"pool": s.pool, "window": s.window, "max": s.limit, "policy": s.policy, "rename": s.rename, "push": s.push, "same": s.push, "revert": s.revert, "broken": s.broken,
-		"pause": s.pause, "resume": s.pause, "poison": s.poison, "node": s.machine,
-		"cordon": s.cordon, "uncordon": s.cordon, "label": s.label, "clock": s.clock, "tick": s.tick,
-		"show": s.show, "forge": s.forge,
-	}
-	verb, ok := verbs[words[0]]
-	if !ok {
-		return "", fmt.Errorf("script: no such command %q", words[0])
-	}
-	if len(words) < least[words[0]] {
-		return "", fmt.Errorf("script: %s needs %d words, has %d", words[0], least[words[0]], len(words))
-	}
-	if err := verb(words); err != nil {
-		return "", fmt.Errorf("script: %s: %w", line, err)
+	if err := s.run(line, words); err != nil {
+		return "", err
 	}
 	events := append(s.World.Events, s.World.violated...)
 	s.World.Events, s.World.violated = nil, nil
 	return strings.Join(events, "\n"), nil
 }
 
+func (s *Script) run(line string, words []string) error {
+	verbs := map[string]func([]string) error{
+		"pool": s.pool, "window": s.window, "max": s.limit, "policy": s.policy, "rename": s.rename, "push": s.push, "same": s.push, "revert": s.revert, "broken": s.broken,
+		"pause": s.pause, "resume": s.pause, "poison": s.poison, "node": s.machine,
+		"cordon": s.cordon, "uncordon": s.cordon, "label": s.label, "clock": s.clock, "tick": s.tick,
+		"show": s.show, "forge": s.forge, "fault": s.fault, "api": s.outage, "git": s.outage, "skew": s.skew, "calm": s.calm, "settle": s.settle,
+	}
+	verb, ok := verbs[words[0]]
+	if o, yes := operators[words[0]]; yes {
+		if len(words) < o.words {
+			return fmt.Errorf("script: %s needs %d words, has %d", words[0], o.words, len(words))
+		}
+		verb, ok = func(words []string) error { return o.do(s, words) }, true
+	}
+	if !ok {
+		return fmt.Errorf("script: no such command %q", words[0])
+	}
+	if len(words) < least[words[0]] {
+		return fmt.Errorf("script: %s needs %d words, has %d", words[0], least[words[0]], len(words))
+	}
+	if err := verb(words); err != nil {
+		return fmt.Errorf("script: %s: %w", line, err)
+	}
+	return nil
+}
+
 var least = map[string]int{
 	"pool": 2, "window": 3, "max": 3, "policy": 3, "rename": 3, "push": 2, "same": 2, "revert": 3, "broken": 3, "pause": 3, "resume": 3, "poison": 3,
-	"node": 3, "cordon": 2, "uncordon": 2, "label": 3, "clock": 2,
+	"node": 3, "cordon": 2, "uncordon": 2, "label": 3, "clock": 2, "fault": 2, "api": 2, "git": 2, "skew": 2, "settle": 2,
 }
 
 func (s *Script) pool(words []string) error {
@@ -103,7 +130,7 @@ func (s *Script) pool(words []string) error {
 	for i := range count {
 		n := &node{Node: reconciler.Node{Name: fmt.Sprintf("%s-%d", p.Name, i+1), Ready: true, Labels: map[string]string{role(p.Name): ""}}}
 		if i < len(zones) {
-			n.Labels["topology.kubernetes.io/zone"] = zones[i]
+			n.Labels[zone] = zones[i]
 		}
 		s.World.nodes = append(s.World.nodes, n)
 	}
@@ -192,9 +219,9 @@ func (s *Script) content(w string) (render.Pool, error) {
 	cost, value, ok := strings.Cut(change, ":")
 	p, known := s.pools[name]
 	if !ok || !known {
-		return p, fmt.Errorf("want POOL=none|reload|reboot:VALUE of a known pool, have %q", w)
+		return p, fmt.Errorf("want POOL=none|reload|app|reboot:VALUE of a known pool, have %q", w)
 	}
-	if _, known := paths[cost]; !known && cost != "reboot" {
+	if _, known := paths[cost]; !known && cost != "reboot" && cost != "fips" {
 		return p, fmt.Errorf("no content costs %q", cost)
 	}
 	p.Config = content(p, cost, value)
@@ -203,6 +230,10 @@ func (s *Script) content(w string) (render.Pool, error) {
 
 func (s *Script) list() (out []render.Pool) {
 	for _, p := range s.pools {
+		p.Rules = nil
+		if own := p.Policy.ImpactRules(); len(own) > 0 { // as render fills them
+			p.Rules = impact.Over(impact.Defaults(), own)
+		}
 		out = append(out, p)
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
@@ -223,18 +254,36 @@ func (s *Script) pause(words []string) error {
 }
 
 func (s *Script) poison(words []string) error {
+	if !slices.Contains([]string{"done", "restored", "failed", "validate", "apply", "boot", "ready", "soak"}, words[1]) {
+		return fmt.Errorf("nothing ends %q", words[1])
+	}
 	p, err := s.content(words[2])
-	s.World.poison[p.Config.Digest()] = nodeops.Phase(words[1])
+	s.World.poison[p.Config.Digest()] = words[1]
 	return err
 }
 
 func (s *Script) machine(words []string) error {
 	n := s.World.node(words[1])
-	switch what, value, _ := strings.Cut(words[2], "="); what {
+	what, value, _ := strings.Cut(words[2], "=")
+	if what == "joins" {
+		return s.join(words[1], value)
+	}
+	if n.Name == "" {
+		return fmt.Errorf("no node %s", words[1])
+	}
+	switch what {
 	case "dead":
 		n.dead, n.Ready = true, false
 	case "back":
-		n.dead, n.Ready = false, true
+		n.dead, n.Ready = false, n.work == 0 && n.sours >= 0
+	case "stuck":
+		n.stuck = true
+	case "amnesia":
+		s.World.forget(n)
+	case "pace":
+		pace, err := strconv.Atoi(value)
+		n.pace = pace
+		return err
 	case "silent", "loud":
 		n.silent = what == "silent"
 	case "drift":
@@ -244,7 +293,8 @@ func (s *Script) machine(words []string) error {
 	case "gone":
 		for i, other := range s.World.nodes {
 			if other == n {
-				s.World.nodes = append(s.World.nodes[:i:i], s.World.nodes[i+1:]...)
+				s.World.nodes = slices.Delete(slices.Clone(s.World.nodes), i, i+1)
+				s.World.gone = append(s.World.gone, n.Name)
 				return nil
 			}
 		}
@@ -256,18 +306,25 @@ func (s *Script) machine(words []string) error {
 
 func (s *Script) cordon(words []string) error {
 	n := s.World.node(words[1])
-	n.Cordon = reconciler.Uncordoned
-	if words[0] == "cordon" {
+	switch {
+	case words[0] == "uncordon":
+		n.meddled = n.meddled || n.Cordon == reconciler.Ours // its work comes back, whatever we meant to do
+		n.Cordon, n.Drained = reconciler.Uncordoned, false
+	case n.Cordon == reconciler.Uncordoned:
 		n.Cordon = reconciler.Foreign
 	}
 	return nil
 }
 
 func (s *Script) label(words []string) error {
-	s.World.node(words[1]).Labels = map[string]string{}
-	for _, pool := range words[2:] {
-		s.World.node(words[1]).Labels[role(pool)] = ""
+	n, now := s.World.node(words[1]), map[string]string{}
+	if z, ok := n.Labels[zone]; ok {
+		now[zone] = z
 	}
+	for _, pool := range words[2:] {
+		now[role(pool)] = ""
+	}
+	n.Labels = now
 	return nil
 }
 

@@ -1,14 +1,13 @@
 package sim
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/labels"
-
 	"github.com/sluice-gitops/sluice/machine"
-	"github.com/sluice-gitops/sluice/nodeops"
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/render"
@@ -21,214 +20,320 @@ type Options struct {
 	Step  func(reconciler.State, reconciler.Observed) (reconciler.State, []reconciler.Effect)
 }
 
-// Result is what became of one seed.
+// Result is what became of one story.
 type Result struct {
 	Seed       uint64   `json:"seed"`
 	Ticks      int      `json:"ticks"`
 	Reboots    int      `json:"reboots"`
 	Violations []string `json:"violations,omitempty"`
 	Events     []string `json:"events,omitempty"`
+	Story      []string `json:"story,omitempty"` // the script that it came from
 }
 
-// Run lives one seed: pushes, reverts, poison, pauses, dead nodes and foreign cordons with a
-// faulty controller, then a calm time in which everything must come to the head.
+// Run lives one seed: what people, machines and networks do to each other while the controller
+// works, then a calm time in which everything must come to the head. All of it is a script, which
+// the seed writes while it is played.
 func Run(seed uint64, opt Options) Result {
-	w := New(time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC))
-	w.rng, w.faults = rand.New(rand.NewPCG(seed, 1)), true
-	if opt.Step != nil {
-		w.Step = opt.Step
-	}
-	fleet := newFleet(w, opt)
+	a := newAuthor(seed, 1, opt)
+	a.push()
 	ticks := opt.Ticks
 	if ticks == 0 {
 		ticks = 400
 	}
 	for range ticks {
-		fleet.weather()
-		w.Tick()
+		a.weather()
+		a.do("tick")
 	}
-	fleet.calm()
-	settled, why := false, ""
-	for range 400 {
-		w.Tick()
-		if settled, why = w.Settled(); settled {
-			break
-		}
-	}
-	if !settled {
-		w.violate("did not converge: %s", why)
-	}
-	r := Result{Seed: seed, Ticks: w.tick, Violations: w.violated, Events: w.Events}
-	for _, n := range w.nodes {
+	a.ending()
+	r := result(a.Script)
+	r.Seed, r.Story = seed, a.story
+	return r
+}
+
+func result(s *Script) Result {
+	r := Result{Ticks: s.World.tick, Violations: s.World.violated, Events: s.World.Events}
+	for _, n := range s.World.nodes {
 		r.Reboots += n.booted
 	}
 	return r
 }
 
-// fleet is the author and the operators of a seeded world.
-type fleet struct {
-	*World
-	pools   []render.Pool
+// author writes a story by throwing dice, and plays each line as it is written: what comes next
+// depends on how things stand.
+type author struct {
+	*Script
+	rng     *rand.Rand
+	story   []string
 	commits int
-	past    [][]render.Pool
+	joined  int
 }
 
-func newFleet(w *World, opt Options) *fleet {
-	f := &fleet{World: w}
+func newAuthor(seed, stream uint64, opt Options) *author {
+	a := &author{Script: NewScript(), rng: rand.New(rand.NewPCG(seed, stream))}
+	if opt.Step != nil {
+		a.World.Step = opt.Step
+	}
 	nodes := opt.Nodes
 	if nodes == 0 {
-		nodes = 3 + w.rng.IntN(10)
+		nodes = 3 + a.rng.IntN(10)
 	}
-	names := []string{"worker", "edge"}
+	zones := map[string][]string{}
 	for i := range nodes {
-		pool := names[i%(1+w.rng.IntN(2))]
-		w.nodes = append(w.nodes, &node{Node: reconciler.Node{
-			Name: fmt.Sprintf("%s-%d", pool, i), Ready: true,
-			Labels: map[string]string{"node-role.kubernetes.io/" + pool: "", "topology.kubernetes.io/zone": fmt.Sprint("z", i%3)},
-		}})
-	}
-	for _, name := range names {
-		f.pools = append(f.pools, render.Pool{
-			Name:     name,
-			Selector: labels.SelectorFromSet(labels.Set{"node-role.kubernetes.io/" + name: ""}),
-			Strategy: render.Strategy{MaxUnavailable: pick(w, "", "1", "2", "34%")},
-		})
-	}
-	for i := range f.pools {
-		f.pools[i].Policy = rules(w)
-		if c := f.pools[i].Policy.Canary; c != nil && len(c.Labels) > 0 && !f.labelled(f.pools[i].Name, c.Labels) {
-			f.pools[i].Policy.Canary = nil // it would be closed for ever, rightly
+		pool := poolNames[a.rng.IntN(len(poolNames))]
+		if i == 0 {
+			pool = "worker"
 		}
+		zones[pool] = append(zones[pool], fmt.Sprint("z", i%3))
 	}
-	if w.rng.IntN(6) == 0 {
-		f.pools[0].Policy.Order = &policy.Order{After: []string{f.pools[1].Name}}
+	for _, name := range poolNames {
+		limit := ""
+		if max := a.pick("", "1", "2", "34%"); max != "" {
+			limit = " max=" + max
+		}
+		a.do("pool %s nodes=%d%s zones=%s", name, len(zones[name]), limit, strings.Join(zones[name], ","))
+		a.rules(name)
 	}
-	f.push()
-	return f
+	return a
 }
 
-// labelled says that a node of the pool has the labels.
-func (f *fleet) labelled(pool string, want map[string]string) bool {
-	for _, n := range f.nodes {
-		_, member := n.Labels["node-role.kubernetes.io/"+pool]
-		if zone := "topology.kubernetes.io/zone"; member && n.Labels[zone] == want[zone] {
+var poolNames = []string{"worker", "edge"}
+
+// do plays a line and writes it down.
+func (a *author) do(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	a.story = append(a.story, line)
+	if err := a.run(line, strings.Fields(line)); err != nil {
+		a.World.violate("the story is wrong: %v", err)
+	}
+}
+
+func (a *author) pick(words ...string) string { return words[a.rng.IntN(len(words))] }
+
+func (a *author) chance(p float64) bool { return a.rng.Float64() < p }
+
+// rules are a pool's policy: each part by a throw of the dice.
+func (a *author) rules(pool string) {
+	var r policy.Rollout
+	if a.rng.IntN(4) == 0 {
+		r.Windows = []policy.Window{{Schedule: "0 * * * *", Duration: "40m"}}
+	}
+	switch a.rng.IntN(5) {
+	case 0:
+		r.Canary = &policy.Canary{Nodes: a.pick("", "2"), Soak: a.pick("", "2m")}
+	case 1:
+		if a.labelled(pool) { // else it would be closed for ever, rightly
+			r.Canary = &policy.Canary{Labels: map[string]string{zone: "z1"}, Soak: "1m"}
+		}
+	}
+	switch a.rng.IntN(6) {
+	case 0:
+		r.Order = &policy.Order{Zones: "barrier"}
+	case 1:
+		r.Order = &policy.Order{MaxUnavailablePerZone: 1}
+	case 2:
+		if pool == "worker" {
+			r.Order = &policy.Order{After: []string{"edge"}}
+		}
+	}
+	if a.rng.IntN(5) == 0 {
+		r.Soak = "1m"
+	}
+	switch a.rng.IntN(4) {
+	case 0:
+		r.FailureBudget = &policy.FailureBudget{Nodes: "2"}
+	case 1:
+		r.FailureBudget = &policy.FailureBudget{Action: "rollback"}
+	}
+	a.policyLine(pool, r)
+}
+
+func (a *author) policyLine(pool string, r policy.Rollout) {
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // strings and numbers
+	}
+	a.do("policy %s %s", pool, text)
+}
+
+// labelled says that a node of the pool has the labels of the canaries.
+func (a *author) labelled(pool string) bool {
+	for _, n := range a.World.nodes {
+		if _, member := n.Labels[role(pool)]; member && n.Labels[zone] == "z1" {
 			return true
 		}
 	}
 	return false
 }
 
-// rules are a pool's policy: each part by a throw of the dice.
-func rules(w *World) (r policy.Rollout) {
-	if w.rng.IntN(4) == 0 {
-		r.Windows = []policy.Window{{Schedule: "0 * * * *", Duration: "40m"}}
-	}
-	switch w.rng.IntN(5) {
-	case 0:
-		r.Canary = &policy.Canary{Nodes: pick(w, "", "2"), Soak: pick(w, "", "2m")}
-	case 1:
-		r.Canary = &policy.Canary{Labels: map[string]string{"topology.kubernetes.io/zone": "z1"}, Soak: "1m"}
-	}
-	switch w.rng.IntN(5) {
-	case 0:
-		r.Order = &policy.Order{Zones: "barrier"}
-	case 1:
-		r.Order = &policy.Order{MaxUnavailablePerZone: 1}
-	}
-	if w.rng.IntN(5) == 0 {
-		r.Soak = "1m"
-	}
-	switch w.rng.IntN(4) {
-	case 0:
-		r.FailureBudget = &policy.FailureBudget{Nodes: "2"}
-	case 1:
-		r.FailureBudget = &policy.FailureBudget{Action: "rollback"}
-	}
-	return r
-}
-
-// weather is what people and machines do to each other between two ticks.
-func (f *fleet) weather() {
-	if f.chance(.03) {
-		f.push()
-	}
-	if f.chance(.01) && len(f.past) > 1 { // a revert: an old content under a new commit
-		f.pools = f.past[len(f.past)-2]
-		f.commit()
-	}
-	if f.chance(.01) {
-		f.commits++
-		f.PushBroken(fmt.Sprintf("c%d", f.commits), "base/kustomization.yaml: no such file")
-	}
-	if f.chance(.02) {
-		f.edit(func(p *render.Pool) { p.Strategy.Paused = !p.Strategy.Paused })
-	}
-	n := f.nodes[f.rng.IntN(len(f.nodes))]
-	switch {
-	case f.chance(.02):
-		n.dead, n.Ready = true, false
-	case f.chance(.1) && n.dead:
-		n.dead, n.Ready = false, n.work == 0
-	case f.chance(.02):
-		n.silent = !n.silent
-	case f.chance(.01) && n.Cordon == reconciler.Uncordoned:
-		n.Cordon = reconciler.Foreign
-	case f.chance(.1) && n.Cordon == reconciler.Foreign:
-		n.Cordon = reconciler.Uncordoned
-	}
+// commit is the name of a new one.
+func (a *author) commit() string {
+	a.commits++
+	return fmt.Sprintf("c%d", a.commits)
 }
 
 // push changes the content of one pool; one change in five does not hold on any node.
-func (f *fleet) push() {
-	f.commits++
-	f.edit(func(p *render.Pool) {
-		value := fmt.Sprint(f.commits)
-		p.Config = content(*p, pick(f.World, "none", "reload", "reboot"), value)
-		if f.chance(.2) && f.commits > 1 {
-			fate := nodeops.Restored
-			if f.chance(.5) {
-				fate = nodeops.Failed
-			}
-			f.poison[p.Config.Digest()] = fate
-		}
-	})
+func (a *author) push() {
+	commit := a.commit()
+	change := a.pick(poolNames...) + "=" + a.pick("none", "reload", "reboot") + ":" + commit
+	if a.commits > 1 && a.chance(.2) {
+		a.do("poison %s %s", a.pick("restored", "failed", "validate", "apply", "boot", "ready", "soak"), change)
+	}
+	a.do("push %s %s", commit, change)
 }
 
-func (f *fleet) edit(change func(*render.Pool)) {
-	pools := append([]render.Pool(nil), f.pools...)
-	change(&pools[f.rng.IntN(len(pools))])
-	f.pools = pools
-	f.commit()
+// weather is what people, machines and networks do between two ticks.
+func (a *author) weather() {
+	a.people()
+	a.machines()
+	a.network()
 }
 
-func (f *fleet) commit() {
-	f.commits++
-	f.past = append(f.past, f.pools)
-	f.Push(fmt.Sprintf("c%d", f.commits), f.pools)
-}
-
-// calm ends all faults, wakes every node and pushes a revision that holds.
-func (f *fleet) calm() {
-	f.faults = false
-	for _, n := range f.nodes {
-		if n.dead {
-			n.Ready = n.work == 0
-		}
-		n.dead, n.silent = false, false
-		if n.Cordon == reconciler.Foreign {
-			n.Cordon = reconciler.Uncordoned
+func (a *author) people() {
+	pool := a.pick(poolNames...)
+	if a.chance(.03) {
+		a.push()
+	}
+	if a.chance(.003) { // a storm
+		for range 10 {
+			a.push()
+			a.do("tick")
 		}
 	}
-	for i := range f.pools {
-		f.pools[i].Strategy.Paused = false
-		f.pools[i].Config = content(f.pools[i], "reboot", "final")
+	if a.chance(.01) && a.commits > 1 {
+		if old := fmt.Sprintf("c%d", a.commits-1); a.Script.past[old] != nil {
+			a.do("revert %s %s", a.commit(), old)
+		}
 	}
-	f.commit()
+	if a.chance(.01) {
+		a.do("broken %s base/kustomization.yaml: no such file", a.commit())
+	}
+	switch paused := a.Script.pools[pool].Strategy.Paused; {
+	case paused && a.chance(.05):
+		a.do("resume %s %s", pool, a.commit())
+	case !paused && a.chance(.01):
+		a.do("pause %s %s", pool, a.commit())
+	}
+	switch {
+	case a.chance(.005):
+		a.rules(pool)
+		a.do("same %s", a.commit())
+	case a.chance(.004): // a freeze in mid-rollout
+		r := a.Script.pools[pool].Policy
+		now := a.World.Now.Truncate(time.Minute)
+		r.Freezes = []policy.Freeze{{From: now, To: now.Add(time.Duration(5+a.rng.IntN(20)) * time.Minute)}}
+		a.policyLine(pool, r)
+		a.do("same %s", a.commit())
+	case a.chance(.004):
+		a.do("max %s %s", pool, a.pick("1", "2", "3", "50%"))
+		a.do("same %s", a.commit())
+	}
+}
+
+func (a *author) machines() {
+	w := a.World
+	n := w.nodes[a.rng.IntN(len(w.nodes))]
+	on := func(what string) { a.do("node %s %s", n.Name, what) }
+	switch {
+	case a.chance(.02):
+		on("dead")
+	case a.chance(.1) && n.dead:
+		on("back")
+	case a.chance(.02):
+		on(map[bool]string{true: "loud", false: "silent"}[n.silent])
+	case a.chance(.01) && n.Cordon == reconciler.Uncordoned:
+		a.do("cordon %s", n.Name)
+	case a.chance(.1) && n.Cordon == reconciler.Foreign, a.chance(.03) && n.Cordon == reconciler.Ours:
+		a.do("uncordon %s", n.Name)
+	case a.chance(.005):
+		on("stuck")
+	case a.chance(.005):
+		on("amnesia")
+	case a.chance(.05):
+		on(fmt.Sprint("pace=", a.rng.IntN(4)))
+	case a.chance(.01) && n.Report.Phase.Whole():
+		on("drift=/etc/x")
+	case a.chance(.1) && len(n.Report.Drift) > 0:
+		on("heal")
+	case a.chance(.004) && len(w.nodes) > 3:
+		on("gone")
+	case a.chance(.004):
+		a.do("label %s %s", n.Name, a.pick(poolNames...))
+	case a.chance(.006) && len(w.nodes) < 12:
+		a.join(a.pick(poolNames...), fmt.Sprint("z", a.rng.IntN(3)))
+	}
+}
+
+func (a *author) join(pool, z string) {
+	a.joined++
+	a.do("node new-%d joins=%s,%s", a.joined, pool, z)
+}
+
+func (a *author) network() {
+	w := a.World
+	for _, outage := range []struct {
+		what string
+		away bool
+	}{{"api", w.apiAway}, {"git", w.gitAway}} {
+		switch {
+		case outage.away && a.chance(.1):
+			a.do("%s back", outage.what)
+		case !outage.away && a.chance(.004):
+			a.do("%s away", outage.what)
+		}
+	}
+	switch {
+	case w.skew != 0 && a.chance(.1):
+		a.do("skew 0s")
+	case w.skew == 0 && a.chance(.003):
+		a.do("skew %s", a.pick("2h", "25m", "-5m", "-1m"))
+	}
+	for _, n := range w.nodes {
+		if a.chance(.15) {
+			a.do("fault slow %s", n.Name)
+		}
+		if a.chance(.03) {
+			a.do("fault lost %s", n.Name)
+		}
+		if a.chance(.01) {
+			a.do("fault twice %s", n.Name)
+		}
+		if a.chance(.01) {
+			a.do("fault later %s %d", n.Name, 1+a.rng.IntN(6))
+		}
+	}
+	for _, f := range []struct {
+		p    float64
+		line string
+	}{
+		{.05, "lost forge"}, {.05, "mute"}, {.2, "drags"}, {.03, fmt.Sprint("crash ", a.rng.IntN(3))},
+		{.02, fmt.Sprint("stale ", 1+a.rng.IntN(6))}, {.01, fmt.Sprint("stall ", 1+a.rng.IntN(5))}, {.01, fmt.Sprint("rival ", 1+a.rng.IntN(5))},
+	} {
+		if a.chance(f.p) {
+			a.do("fault %s", f.line)
+		}
+	}
+}
+
+// ending ends all faults and pushes a revision that holds: the fleet must come to it.
+func (a *author) ending() {
+	a.do("calm")
+	for _, pool := range poolNames {
+		if !a.labelled(pool) { // a canary that no node matches holds everybody, rightly
+			a.join(pool, "z1")
+		}
+		a.do("resume %s %s", pool, a.commit())
+	}
+	a.do("push %s worker=reboot:final edge=reboot:final", a.commit())
+	a.do("settle 400")
 }
 
 // content is a pool's config with one thing changed, of which the word says what it costs.
 func content(p render.Pool, word, value string) machine.Config {
-	c := machine.Config{Files: append([]machine.File(nil), p.Config.Files...), KernelArgs: p.Config.KernelArgs}
+	c := machine.Config{Files: append([]machine.File(nil), p.Config.Files...), KernelArgs: p.Config.KernelArgs, FIPS: p.Config.FIPS}
+	if word == "fips" { // what only a first boot can do
+		c.FIPS = value == "on"
+		return c
+	}
 	if word == "reboot" {
 		c.KernelArgs = []string{value}
 		return c
@@ -244,10 +349,12 @@ func content(p render.Pool, word, value string) machine.Config {
 	return c.Canonical()
 }
 
-// paths are files of the default table, by the word for what their change costs.
+// paths are files of the default table, by the word for what their change costs, and one of an app
+// that only the rules of a repository know: without them it costs a reboot.
 var paths = map[string]string{
 	"none":   "/var/lib/kubelet/config.json",
 	"reload": "/etc/containers/policy.json",
+	"app":    "/etc/app.conf",
 }
 
 func word(path string) string {
@@ -258,5 +365,3 @@ func word(path string) string {
 	}
 	return path
 }
-
-func pick(w *World, words ...string) string { return words[w.rng.IntN(len(words))] }

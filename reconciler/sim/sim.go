@@ -4,13 +4,11 @@ package sim
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/nodeops"
-	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/render"
@@ -30,18 +28,16 @@ type World struct {
 	nodes    []*node
 	head     reconciler.Head
 	broken   *reconciler.Broken
-	skipped  []string
-	pushed   []string
+	pushed   []string // commits of the branch, oldest first
 	configs  map[machine.Digest]machine.Config
-	poison   map[machine.Digest]nodeops.Phase // what an order for this config ends in
+	poison   map[machine.Digest]string // where an order for this config ends, in the words of the script
 	violated []string
-	log      []begun                    // nodes that were disturbed, in the order in which it began
-	idle     map[string]int             // ticks for which a node was kept drained without cause
-	ill      map[uint64]map[string]bool // nodes lost per attempt
+	log      []begun // nodes that were disturbed, in the order in which it began
 	tick     int
-	rng      *rand.Rand // nil: no faults at all
-	faults   bool
-	steady   bool // every node takes as long as any other
+	outside  outside
+
+	trouble // what befalls the machinery
+	ledger  // what the world itself has seen, to judge by
 }
 
 // node is a machine, with an agent that follows the protocol and a switch for each way to fail it.
@@ -49,10 +45,13 @@ type node struct {
 	reconciler.Node
 	silent bool          // the agent does nothing
 	dead   bool          // the machine does not answer at all
+	stuck  bool          // it will not come back from its next reboot
+	pace   int           // ticks that it takes longer than others
 	work   int           // ticks until the order at hand is done
 	taken  nodeops.Order // what it is working on
-	sound  bool          // was at work when its order was begun
 	booted int           // reboots so far
+	sours  int           // ticks until a config that looked good shows that it is not
+	record               // what the world has seen of it, to judge by
 }
 
 // Period is the virtual time of one tick.
@@ -62,203 +61,110 @@ const Period = 30 * time.Second
 func New(now time.Time) *World {
 	return &World{
 		Step: reconciler.Step, Now: now, Shown: map[string]source.Status{},
-		configs: map[machine.Digest]machine.Config{}, poison: map[machine.Digest]nodeops.Phase{},
-		idle: map[string]int{}, ill: map[uint64]map[string]bool{},
+		configs: map[machine.Digest]machine.Config{}, poison: map[machine.Digest]string{},
+		ledger: ledger{inForce: map[string]reconciler.Rules{}, landed: map[string][]machine.Digest{}},
 	}
 }
 
 // Push makes a revision the head. The commit's name is its identity.
 func (w *World) Push(commit string, pools []render.Pool) {
-	w.arrive(commit)
-	w.head = reconciler.Head{Revision: source.Revision{Ref: "main", Commit: commit}, Pools: pools}
-	w.broken = nil
-	for _, p := range pools {
-		w.configs[p.Config.Digest()] = p.Config
+	pools = slices.Clone(pools)
+	for i, p := range pools {
+		pools[i].Digest = p.Config.Digest()
+		w.configs[pools[i].Digest] = p.Config
 	}
+	w.show(func() {
+		w.arrive(commit)
+		w.head = reconciler.Head{Revision: source.Revision{Ref: "main", Commit: commit}, Pools: pools}
+		w.broken = nil
+	})
 }
 
 // PushBroken makes a revision the head that does not render.
 func (w *World) PushBroken(commit, why string) {
-	w.arrive(commit)
-	w.broken = &reconciler.Broken{Revision: source.Revision{Ref: "main", Commit: commit}, Why: why}
+	w.show(func() {
+		w.arrive(commit)
+		w.broken = &reconciler.Broken{Revision: source.Revision{Ref: "main", Commit: commit}, Why: why}
+	})
 }
 
 func (w *World) arrive(commit string) {
-	newest := w.head.Revision.Commit
-	if w.broken != nil {
-		newest = w.broken.Revision.Commit
-	}
-	if newest != "" && newest != w.State.Seen {
-		w.skipped = append(w.skipped, newest)
-	}
+	w.outside.rewound = nil
 	w.pushed = append(w.pushed, commit)
+}
+
+// show is a push that is seen at once, or when Git answers again.
+func (w *World) show(push func()) {
+	if w.gitAway {
+		w.shelf = append(w.shelf, push)
+		return
+	}
+	push()
 }
 
 // Tick is one turn of the controller's loop and one of every agent.
 func (w *World) Tick() {
 	w.tick++
 	w.Now = w.Now.Add(Period)
-	w.controller()
+	if !w.apiAway {
+		w.controller()
+	}
 	for _, n := range w.nodes {
 		w.agent(n)
 	}
 	w.check()
+	w.once = once{}
 }
 
 func (w *World) observe() reconciler.Observed {
 	o := reconciler.Observed{
-		Now: w.Now, Head: w.head, Broken: w.broken, Known: w.configs, Gate: policy.Default(),
-		Skipped: slices.Clone(w.skipped),
+		Now: w.Now.Add(w.skew), Head: w.head, Broken: w.broken, Gate: policy.Default(), Skipped: w.skipped(),
 	}
+	w.outside.into(&o)
 	for _, n := range w.nodes {
 		o.Nodes = append(o.Nodes, n.Node)
 	}
+	w.blur(o.Nodes)
+	o.Known = w.known(o)
 	return o
 }
 
-// controller is look, decide, remember, do: with crashes between remembering and doing, and with
-// effects and receipts that get lost.
-func (w *World) controller() {
-	if w.head.Revision.Commit == "" && w.broken == nil {
-		return
+// skipped are the commits of the branch between the newest that was seen and the newest.
+func (w *World) skipped() []string {
+	seen := slices.Index(w.pushed, w.State.Seen)
+	if seen < 0 || seen+1 >= len(w.pushed) {
+		return nil
 	}
-	seen := w.observe()
-	next, effects := w.Step(w.State, seen)
-	w.State, w.skipped = next, nil
-	w.judge(seen, effects)
-	for _, e := range effects {
-		if w.chance(.03) {
-			w.say("controller crashes")
-			return
-		}
-		if w.chance(.08) {
-			continue // this effect is lost
-		}
-		w.do(e)
-	}
+	return slices.Clone(w.pushed[seen+1 : len(w.pushed)-1])
 }
 
-func (w *World) do(e reconciler.Effect) {
-	switch e := e.(type) {
-	case reconciler.Send:
-		w.say("send %s %s gen=%d ceiling=%s%s", e.Order.Node, w.name(e.Order.Config), e.Order.Generation, e.Order.Ceiling, until(e.Order.NotAfter))
-		w.note(e.Order.Node, e.Order.Ceiling)
-		w.node(e.Order.Node).Order = e.Order
-	case reconciler.Drain:
-		w.say("drain %s", e.Node)
-		w.note(e.Node, impact.Drain)
-		n := w.node(e.Node)
-		n.Cordon = reconciler.Ours
-		n.Drained = !w.chance(.3) // a drain may take longer
-	case reconciler.Uncordon:
-		w.say("uncordon %s", e.Node)
-		n := w.node(e.Node)
-		n.Cordon, n.Drained = reconciler.Uncordoned, false
-	case reconciler.Post:
-		w.say("post %s/%s %s: %s", e.Status.Commit, e.Status.Pool, e.Status.State, e.Status.Summary)
-		w.Shown[e.Status.Commit+"/"+e.Status.Pool] = e.Status
-		w.Posts++
-		if !w.chance(.05) { // else: crashed before the receipt was saved
-			w.State = w.State.Heard(e.Status)
-		}
-	case reconciler.Remark:
-		w.State = w.State.HeardComment(e.Comment)
-	}
-}
-
-// note keeps the order in which nodes are disturbed, and what it comes to cost them.
-func (w *World) note(name string, kind impact.Kind) {
-	n := w.node(name)
-	p, ok := w.poolOf(n)
-	if !ok || n.Report.Config == p.Target() {
-		return
-	}
-	for i, b := range w.log {
-		if b.node == name {
-			w.log[i].kind = max(b.kind, kind)
-			return
-		}
-	}
-	w.log = append(w.log, begun{name, p.Name, kind})
-}
-
-// agent is what a correct agent does with its order, one tick at a time.
-func (w *World) agent(n *node) {
-	if n.dead || n.silent || w.chance(.15) {
-		return
-	}
-	if n.Order.Generation < n.Report.Generation {
-		w.violate("%s was given generation %d after %d", n.Name, n.Order.Generation, n.Report.Generation)
-		return
-	}
-	if n.work > 0 {
-		n.work--
-		if n.work == 0 {
-			w.finish(n)
-		}
-		return
-	}
-	fresh := n.Order.Generation > n.Report.Generation || n.Report.Phase == nodeops.Expired && n.Order.NotAfter.After(w.Now)
-	if fresh || n.Report.Phase == nodeops.Failed {
-		w.take(n)
-	}
-}
-
-// take begins an order, or refuses it.
-func (w *World) take(n *node) {
-	cost := impact.Worst(impact.Diff(w.configs[n.Report.Config], w.configs[n.Order.Config], nil))
-	n.Report = nodeops.Report{Generation: n.Order.Generation, Config: n.Report.Config, Phase: nodeops.Working}
-	switch {
-	case cost > n.Order.Ceiling:
-		n.Report.Phase, n.Report.Why = nodeops.Refused, fmt.Sprintf("costs %s, allowed is %s", cost, n.Order.Ceiling)
-		w.violate("%s was ordered to do worse than it was told: %s", n.Name, n.Report.Why)
-	case cost > impact.Nothing && !n.Order.NotAfter.IsZero() && w.Now.After(n.Order.NotAfter):
-		n.Report.Phase, n.Report.Why = nodeops.Expired, "its time had passed"
-	default:
-		n.taken, n.work = n.Order, 1
-		if impact.Drains(cost) {
-			if !n.Drained {
-				w.violate("%s disturbs its work without being drained", n.Name)
+// known are the configs that the loop keeps: those that the head, a pool or a node names.
+func (w *World) known(o reconciler.Observed) map[machine.Digest]machine.Config {
+	out := map[machine.Digest]machine.Config{}
+	learn := func(named ...machine.Digest) {
+		for _, d := range named {
+			if c, ok := w.configs[d]; ok {
+				out[d] = c
 			}
-			n.Ready, n.work = false, 2
-			n.booted++
-		}
-		switch {
-		case w.steady:
-			n.work = 1
-		case w.rng != nil:
-			n.work += w.rng.IntN(3)
 		}
 	}
+	for _, p := range o.Head.Pools {
+		learn(p.Target())
+	}
+	for _, p := range w.State.Pools {
+		learn(p.Target, p.Spurned)
+		for _, l := range p.History {
+			learn(l.Config)
+		}
+		for _, b := range p.Begun {
+			learn(b.Sent...)
+		}
+	}
+	for _, n := range o.Nodes {
+		learn(n.Report.Config, n.Order.Config)
+	}
+	return out
 }
-
-// finish ends an order as the config's fate wants it.
-func (w *World) finish(n *node) {
-	n.Ready = true
-	n.Report.Phase = nodeops.Done
-	if fate := w.poison[n.taken.Config]; fate != nodeops.Idle && fate != nodeops.Done {
-		n.Report.Phase, n.Report.Why = fate, "the new config does not hold"
-		w.lose(n)
-	}
-	n.sound = false
-	if n.Report.Phase == nodeops.Done {
-		n.Report.Config = n.taken.Config
-	}
-	w.say("%s is %s at %s", n.Name, n.Report.Phase, w.name(n.Report.Config))
-}
-
-// lose counts a node that this attempt broke. One that was broken before has nothing to lose.
-func (w *World) lose(n *node) {
-	if !n.sound {
-		return
-	}
-	if w.ill[n.Report.Generation] == nil {
-		w.ill[n.Report.Generation] = map[string]bool{}
-	}
-	w.ill[n.Report.Generation][n.Name] = true
-}
-
-func (w *World) chance(p float64) bool { return w.faults && w.rng.Float64() < p }
 
 func (w *World) say(format string, args ...any) {
 	w.Events = append(w.Events, fmt.Sprintf("%d: ", w.tick)+fmt.Sprintf(format, args...))
@@ -304,4 +210,11 @@ func until(t time.Time) string {
 		return ""
 	}
 	return " until=" + t.UTC().Format("Mon15:04")
+}
+
+func forced(d reconciler.Drain) string {
+	if d.Force {
+		return " by force"
+	}
+	return ""
 }

@@ -12,6 +12,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/coreos/butane/config"
@@ -50,7 +51,7 @@ func MachineConfig(name string, source []byte) (encoded []byte, warnings []strin
 		}
 	}
 	if len(wrong) == 0 && err != nil {
-		wrong = append(wrong, errors.New(plain(err.Error())))
+		wrong = mistakes(err.Error())
 	}
 	if len(wrong) > 0 {
 		return nil, nil, errors.Join(wrong...)
@@ -174,6 +175,24 @@ func words(e report.Entry) Error {
 		out.Line = int(p.Line)
 	}
 	return out
+}
+
+// mistakes are all that butane says where it stops before it has a report: for values of a wrong
+// type it is a line of text for each.
+func mistakes(text string) (wrong []error) {
+	for line := range strings.Lines(text) {
+		one := Error{Why: plain(line)}
+		if rest, found := strings.CutPrefix(one.Why, "line "); found {
+			number, words, _ := strings.Cut(rest, ": ")
+			if n, err := strconv.Atoi(number); err == nil {
+				one.Line, one.Why = n, words
+			}
+		}
+		if one.Why != "" && !strings.HasSuffix(one.Why, "unmarshal errors:") {
+			wrong = append(wrong, one)
+		}
+	}
+	return wrong
 }
 
 var quoted = regexp.MustCompile("`[^`]*`")

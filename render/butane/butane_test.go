@@ -118,6 +118,7 @@ func TestMistakesInButane(t *testing.T) {
 		{"a role that is missing", strings.Replace(openshift, "    machineconfiguration.openshift.io/role: worker\n", "    a: b\n", 1), "role label is required"},
 		{"a path that is not absolute", strings.Replace(fcos, "/etc/motd", "etc/motd", 1), "storage.files[0].path (line 5): path not absolute"},
 		{"a wrong type, without its value", strings.Replace(fcos, "0644", "s3cret", 1), "line 6: cannot unmarshal !!str a value into int"},
+		{"two wrong types", strings.Replace(strings.Replace(fcos, "0644", "s3cret", 1), "inline: hello", "inline: [s3cret]", 1), "line 6: cannot unmarshal !!str a value into int\nline 8: cannot unmarshal !!seq into string"},
 		{"a file beside it", contents("local: secret"), "storage.files[0].contents.local (line 8): files beside it are not read: write the contents inline"},
 		{"a unit beside it", version + "systemd:\n  units: [{name: a.service, contents_local: secret}]", "systemd.units[0].contents_local (line 4): files beside it are not read"},
 		{"keys beside it", version + "passwd:\n  users: [{name: core, ssh_authorized_keys_local: [secret]}]", "passwd.users[0].ssh_authorized_keys_local (line 4): files beside it are not read"},

@@ -3,12 +3,14 @@
 package crio
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	mcfg "github.com/openshift/api/machineconfiguration/v1"
 	"github.com/pelletier/go-toml/v2"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/machine/manifest"
@@ -29,14 +31,36 @@ var logLevels = []string{"fatal", "panic", "error", "warn", "info", "debug", "tr
 // MCO main. The error is a manifest.Errors.
 func Parse(encoded []byte) (mcfg.ContainerRuntimeConfig, error) {
 	var c mcfg.ContainerRuntimeConfig
-	errs := manifest.Decode(encoded, &c)
+	errs := append(sizes(encoded), manifest.Decode(encoded, &c)...)
 	if len(errs) == 0 {
 		errs = mistakes(c)
+	} else if errs[0].Field != "" { // the decoder does not say where a size stands that it cannot read
+		errs = slices.DeleteFunc(errs, func(e manifest.Error) bool { return e.Field == "" })
 	}
 	if len(errs) > 0 {
 		return mcfg.ContainerRuntimeConfig{}, errs
 	}
 	return c, nil
+}
+
+// sizes are those that are no amounts of bytes. A decoder stops at them without a name.
+func sizes(encoded []byte) (errs manifest.Errors) {
+	var in struct {
+		Spec struct {
+			Config map[string]any `json:"containerRuntimeConfig"`
+		} `json:"spec"`
+	}
+	if json.Unmarshal(encoded, &in) != nil {
+		return nil
+	}
+	for _, field := range []string{"logSizeMax", "overlaySize"} {
+		if s, ok := in.Spec.Config[field].(string); ok {
+			if _, err := resource.ParseQuantity(s); err != nil {
+				errs = append(errs, manifest.Error{Field: inConfig + "." + field, Why: "is not an amount of bytes, as 100Mi or 8G are"})
+			}
+		}
+	}
+	return errs
 }
 
 func mistakes(c mcfg.ContainerRuntimeConfig) (errs manifest.Errors) {
@@ -68,16 +92,7 @@ func mistakes(c mcfg.ContainerRuntimeConfig) (errs manifest.Errors) {
 	default:
 		add(inConfig+".defaultRuntime", "%q is none of runc, crun", r.DefaultRuntime)
 	}
-	for field, set := range map[string]bool{
-		"additionalLayerStores":    len(r.AdditionalLayerStores) > 0,
-		"additionalImageStores":    len(r.AdditionalImageStores) > 0,
-		"additionalArtifactStores": len(r.AdditionalArtifactStores) > 0,
-	} {
-		if set {
-			add(inConfig+"."+field, "is not rendered by this version: write the file in a MachineConfig")
-		}
-	}
-	return errs
+	return append(errs, storesOf(*r).mistakes()...)
 }
 
 // runtime is the one table of crio.conf that a ContainerRuntimeConfig sets. Each drop-in holds
@@ -87,6 +102,8 @@ type runtime struct {
 	PidsLimit      *int64 `toml:"pids_limit,omitempty"`
 	LogSizeMax     int64  `toml:"log_size_max,omitempty"`
 	DefaultRuntime string `toml:"default_runtime,omitempty"`
+
+	ArtifactStores []string `toml:"additional_artifact_stores,omitempty"`
 }
 
 type storage struct {
@@ -98,11 +115,12 @@ type storage struct {
 
 type options struct {
 	ImageStores []string `toml:"additionalimagestores"`
-	Size        string   `toml:"size"`
+	LayerStores []string `toml:"additionallayerstores,omitempty"`
+	Size        string   `toml:"size,omitempty"`
 }
 
 // Files are what the nodes of a pool get, sorted by path. storage.conf is whole: OpenShift's
-// documented defaults with the size in them. Only the nodes of the profile openshift run CRI-O;
+// documented defaults with the size and the stores in them. Only the nodes of the profile openshift run CRI-O;
 // for others the error, a manifest.Errors, says so.
 func Files(c mcfg.ContainerRuntimeConfig, p machine.Profile) ([]machine.File, error) {
 	if p != "" && p != machine.OpenShift {
@@ -116,11 +134,18 @@ func Files(c mcfg.ContainerRuntimeConfig, p machine.Profile) ([]machine.File, er
 	dropIn := func(field string, r runtime) {
 		add(dropIns+field, map[string]map[string]runtime{"crio": {"runtime": r}})
 	}
+	stores := storesOf(*r)
+	o := options{ImageStores: stores.images, LayerStores: stores.byReference()}
 	if s := r.OverlaySize; s != nil && s.Value() != 0 {
+		o.Size = s.String()
+	}
+	if o.Size != "" || len(o.ImageStores)+len(o.LayerStores) > 0 {
 		add(storageConf, map[string]storage{"storage": {
-			Driver: "overlay", RunRoot: "/var/run/containers/storage", GraphRoot: "/var/lib/containers/storage",
-			Options: options{ImageStores: []string{}, Size: s.String()},
+			Driver: "overlay", RunRoot: "/var/run/containers/storage", GraphRoot: "/var/lib/containers/storage", Options: o,
 		}})
+	}
+	if len(stores.artifacts) > 0 {
+		dropIn("additionalArtifactStores", runtime{ArtifactStores: stores.artifacts})
 	}
 	if r.DefaultRuntime != "" {
 		dropIn("defaultRuntime", runtime{DefaultRuntime: string(r.DefaultRuntime)})

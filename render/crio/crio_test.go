@@ -40,7 +40,13 @@ func TestMistakes(t *testing.T) {
 		{"a log without limit", "{logSizeMax: -1}", "", ""},
 		{"a negative overlay", "{overlaySize: -1G}", "", "spec.containerRuntimeConfig.overlaySize: -1G is negative"},
 		{"an unknown runtime", "{defaultRuntime: runsc}", "", `spec.containerRuntimeConfig.defaultRuntime: "runsc" is none of runc, crun`},
-		{"stores", "{additionalImageStores: [{path: /a}]}", "", "spec.containerRuntimeConfig.additionalImageStores: is not rendered by this version: write the file in a MachineConfig"},
+		{"a size that is none", "{logSizeMax: much, pidsLimit: 100}", "", "spec.containerRuntimeConfig.logSizeMax: is not an amount of bytes, as 100Mi or 8G are"},
+		{"a store without an absolute path", "{additionalImageStores: [{path: a}]}", "",
+			"spec.containerRuntimeConfig.additionalImageStores[0].path: is not an absolute path of letters, digits, /, ., _ and -"},
+		{"a store twice", "{additionalArtifactStores: [{path: /a}, {path: /a}]}", "",
+			"spec.containerRuntimeConfig.additionalArtifactStores[1].path: stands twice: keep one of them"},
+		{"too many stores", "{additionalLayerStores: [{path: /a}, {path: /b}, {path: /c}, {path: /d}, {path: /e}, {path: /f}]}", "",
+			"spec.containerRuntimeConfig.additionalLayerStores: lists 6 stores, and 5 are the most"},
 		{"a node that runs containerd", "{logLevel: debug}", machine.K3s,
 			"kind: ContainerRuntimeConfig is for CRI-O, and nodes of the profile k3s run containerd: write its configuration in a MachineConfig"},
 	} {
@@ -78,6 +84,13 @@ func TestFiles(t *testing.T) {
 			"driver": "overlay", "runroot": "/var/run/containers/storage", "graphroot": "/var/lib/containers/storage",
 			"options": map[string]any{"additionalimagestores": []any{}, "size": "8G"},
 		}}}},
+		{"stores of images and layers", "{additionalImageStores: [{path: /mnt/b}, {path: /mnt/a}], additionalLayerStores: [{path: /var/lib/l}]}", map[string]map[string]any{storageConf: {"storage": map[string]any{
+			"driver": "overlay", "runroot": "/var/run/containers/storage", "graphroot": "/var/lib/containers/storage",
+			"options": map[string]any{"additionalimagestores": []any{"/mnt/b", "/mnt/a"}, "additionallayerstores": []any{"/var/lib/l:ref"}},
+		}}}},
+		{"stores of artifacts", "{additionalArtifactStores: [{path: /mnt/a}]}", map[string]map[string]any{
+			dropIns + "additionalArtifactStores": runtimeTable("additional_artifact_stores", []any{"/mnt/a"}),
+		}},
 		{"an overlay of 0 is none", "{overlaySize: 0}", map[string]map[string]any{}},
 		{"each field has its own file", "{logLevel: info, pidsLimit: 100}", map[string]map[string]any{
 			pids: runtimeTable("pids_limit", int64(100)), dropIns + "logLevel": runtimeTable("log_level", "info"),

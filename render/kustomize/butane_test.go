@@ -18,6 +18,20 @@ storage:
     contents: {inline: hello}
 `
 
+// motdOutput is what stands beside motd in a repository, with the same contents in another encoding.
+const motdOutput = `apiVersion: machineconfiguration.openshift.io/v1
+kind: MachineConfig
+metadata: {name: 50-motd}
+spec:
+  config:
+    ignition: {version: 3.4.0}
+    storage:
+      files:
+      - path: /etc/motd
+        mode: 420
+        contents: {source: 'data:;base64,aGVsbG8='}
+`
+
 const poolOf = "apiVersion: machineconfiguration.openshift.io/v1\nkind: MachineConfigPool\nmetadata: {name: a}\n"
 
 func TestButaneIsReadWhereItIsListed(t *testing.T) {
@@ -29,6 +43,8 @@ func TestButaneIsReadWhereItIsListed(t *testing.T) {
 		{"as a resource", []string{"pools/a/kustomization.yaml", "resources: [pool.yaml, 50-motd.bu]", "pools/a/pool.yaml", poolOf, "pools/a/50-motd.bu", motd}, "pools/a/50-motd.bu"},
 		{"of a base, and patched", []string{"kustomization.yaml", "resources: [base, pool.yaml]\npatches:\n- patch: |\n    apiVersion: machineconfiguration.openshift.io/v1\n    kind: MachineConfig\n    metadata: {name: 50-motd}\n    spec: {config: {storage: {files: [{path: /etc/motd, mode: 420}]}}}\n",
 			"pool.yaml", poolOf, "base/kustomization.yaml", "resources: [50-motd.bu]", "base/50-motd.bu", motd}, "base/50-motd.bu"},
+		{"beside its output, which is taken", []string{"kustomization.yaml", "resources: [50-motd.bu, 50-motd.yaml, pool.yaml]", "pool.yaml", poolOf, "50-motd.bu", motd, "50-motd.yaml", motdOutput}, "50-motd.yaml"},
+		{"beside its output, which is taken from a plain directory", []string{"pool.yaml", poolOf, "50-motd.bu", motd, "50-motd.yaml", motdOutput}, "50-motd.bu"},
 		{"in a plain directory", []string{"pool.yaml", poolOf, "x/50-motd.bu", "\ufeff" + strings.ReplaceAll(motd, "\n", "\r\n")}, "x/50-motd.bu"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -63,7 +79,9 @@ func TestWhatIsWrongWithButaneNamesItsFile(t *testing.T) {
 		"nor in a directory":   {&Cache{}, []string{"50-motd.bu", motd}, "notice 50-motd.bu: is Butane, which is not read here: it is passed over"},
 		"a warning":            {cache, []string{"kustomization.yaml", "resources: [50-motd.bu]", "50-motd.bu", odd}, "notice 50-motd.bu: line 8: unused key extra"},
 		"both of it and its output": {cache, []string{"kustomization.yaml", "resources: [50-motd.bu, 50-motd.yaml]", "50-motd.bu", motd, "50-motd.yaml", strings.Replace(full, "name: m", "name: 50-motd", 1)},
-			"kustomization.yaml: accumulating resources: accumulation err='merging resources from '50-motd.yaml': may not add resource with an already registered id"},
+			"50-motd.bu: metadata.name: another MachineConfig 50-motd stands in 50-motd.yaml, and not what this file stands for: run butane again, or list one of them"},
+		"both, and they are alike": {cache, []string{"kustomization.yaml", "resources: [50-motd.bu, 50-motd.yaml]", "50-motd.bu", motd, "50-motd.yaml", motdOutput},
+			"notice 50-motd.bu: MachineConfig 50-motd stands in 50-motd.yaml, too: they are alike and count once"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			builds, err := c.cache.Build(repo(c.files...), nil)
@@ -101,7 +119,7 @@ func TestOneBadBuildHidesNoOther(t *testing.T) {
 	if !errors.As(err, &found) || len(result.Pools) > 0 {
 		t.Fatalf("error %v and %d pools", err, len(result.Pools))
 	}
-	for i, want := range []string{"pools/a/kustomization.yaml:2: generators: plugins are not run", "pools/b/kustomization.yaml: no resource matches strategic merge patch", "pools/c/m.yaml: spec.kernelArguments: is of type number"} {
+	for i, want := range []string{"pools/a/kustomization.yaml:2: generators: plugins are not run", "pools/b/kustomization.yaml: no resource matches strategic merge patch", "pools/c/m.yaml:7: spec.kernelArguments: is of type number"} {
 		if len(found) != 3 || !strings.HasPrefix(found[i].Error(), want) {
 			t.Errorf("got %v\nwant %s", found, want)
 		}

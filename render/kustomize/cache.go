@@ -34,6 +34,13 @@ const (
 	maxKeptBytes = 64 << 20
 )
 
+// Runs is how often kustomize was run since the start, which a build that is known does not take.
+func (c *Cache) Runs() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.runs
+}
+
 func (c *Cache) patience() time.Duration {
 	if c.limit > 0 {
 		return c.limit
@@ -85,8 +92,13 @@ func (c *Cache) keep(t *tree, s *scan) {
 		k.saw[at] = t.print(at)
 		k.size += 2*len(at) + len(k.saw[at])
 	}
+	written := map[string]int{} // shared by all documents of a file
 	for _, d := range s.build.Documents {
 		k.size += len(d.Body) + len(d.File)
+		written[d.File] = len(d.Written)
+	}
+	for _, n := range written {
+		k.size += n
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

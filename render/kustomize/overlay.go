@@ -40,6 +40,8 @@ func (s *scan) overlayFiles(dir string, from spot) cost {
 			}
 		}
 		s.inlinePatches(at, k, &sum)
+		s.twins(dir, at, k)
+		s.layers = append(s.layers, layer{at, k})
 	}
 	s.costs[dir] = &sum
 	return sum
@@ -61,8 +63,16 @@ func (s *scan) reference(dir, at string, k *kustomization, ref reference) cost {
 		s.fail(k.spot(at, ref.field), "%q is a file, a directory is needed", ref.path)
 	default:
 		c := s.load(target, !ref.opaque)
+		if ref.resource {
+			s.resources = append(s.resources, target)
+		}
 		if ref.patch {
 			c.copies = copies(s.file(target).data)
+		}
+		if ref.patch || ref.inline {
+			keyless(s.file(target).data, func(line int, field, key string) {
+				s.fail(spot{file: target, line: line, field: field}, lostList, key)
+			})
 		}
 		return c
 	}
@@ -79,6 +89,9 @@ func (s *scan) inlinePatches(at string, k *kustomization, sum *cost) {
 			s.build.Errors = append(s.build.Errors, flaw(k.spot(at, field), err))
 		}
 		sum.copies += copies([]byte(patch))
+		keyless([]byte(patch), func(_ int, inner, key string) {
+			s.fail(k.spot(at, field), "%s "+lostList, inner, key)
+		})
 	}
 	for i, p := range k.Patches {
 		check(fmt.Sprintf("patches[%d].patch", i), p.Patch)
@@ -156,6 +169,7 @@ func (s *scan) kustomization(dir string, from spot) (string, *kustomization) {
 		f.overlay = newKustomization(at, f)
 	}
 	s.build.Errors = append(s.build.Errors, f.overlay.errs...)
+	s.renames = s.renames || f.overlay.NamePrefix != "" || f.overlay.NameSuffix != ""
 	if f.overlay.body == nil {
 		return at, nil
 	}

@@ -16,6 +16,7 @@ type reference struct {
 	opaque      bool // contents of any kind, not YAML
 	inline      bool // may also be the patch itself
 	patch       bool // may be a JSON patch
+	resource    bool // stands for itself
 }
 
 func references(k types.Kustomization) []reference {
@@ -31,7 +32,7 @@ func references(k types.Kustomization) []reference {
 			out = append(out, r)
 		}
 	}
-	add("resources", reference{file: true, dir: true}, k.Resources...)
+	add("resources", reference{file: true, dir: true, resource: true}, k.Resources...)
 	add("bases", reference{dir: true}, k.Bases...)
 	add("components", reference{dir: true}, k.Components...)
 	add("crds", reference{file: true}, k.Crds...)

@@ -14,8 +14,6 @@ import (
 	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
-
-	"github.com/sluice-gitops/sluice/render"
 )
 
 var (
@@ -36,7 +34,11 @@ var errSlow = errors.New("takes too long to build")
 func (s *scan) overlay(patience time.Duration) error {
 	dir := s.build.Dir
 	at := s.kustomizationIn(dir)
-	if s.overlayFiles(dir, in(at)); len(s.build.Errors) > 0 {
+	read := s.overlayFiles(dir, in(at))
+	if len(s.build.Errors) == 0 {
+		s.grows(read)
+	}
+	if len(s.build.Errors) > 0 {
 		return nil
 	}
 	if err := prepare(); err != nil {
@@ -58,21 +60,13 @@ func (s *scan) overlay(patience time.Duration) error {
 	}
 	size := 0
 	for _, r := range resources.Resources() {
-		file := at
-		if origin, err := r.GetOrigin(); err == nil && origin != nil {
-			file = written(dir, at, origin)
-		}
-		if err := r.SetOrigin(nil); err != nil {
-			s.fail(in(file), "%s", tidy(err))
-			continue
-		}
-		body, err := encode(nil, r.YNode(), maxOutput-size)
+		d, err := s.document(at, r.YNode(), maxOutput-size)
 		if err != nil {
-			s.fail(in(file), "%s: %v", named(r), err)
+			s.fail(in(d.File), "%s: %v", named(r), err)
 			continue
 		}
-		size += len(body)
-		s.build.Documents = append(s.build.Documents, render.Document{File: file, Body: body})
+		size += len(d.Body)
+		s.build.Documents = append(s.build.Documents, d)
 	}
 	return nil
 }
@@ -89,7 +83,7 @@ func (s *scan) blame(at string, err error) {
 			}
 		}
 	}
-	if len(s.build.Errors) == 0 {
+	if len(s.build.Errors) == 0 && !s.sameName(at, err) {
 		s.fail(in(at), "%s", tidy(err))
 	}
 }
@@ -134,20 +128,11 @@ func kustomize(memory filesys.FileSystem, dir string, patience time.Duration) (r
 	}
 }
 
-// written is the file of the repository that an origin names.
-func written(dir, at string, origin *resource.Origin) string {
-	for _, p := range []string{origin.Path, origin.ConfiguredIn} {
-		if p != "" {
-			return path.Join(dir, p)
-		}
-	}
-	return at
-}
-
 var (
 	configured = regexp.MustCompile(" with config: `.*`")
 	// quotes are the words after which the library repeats what it was given.
-	quotes = []string{" from [", " sources [", " in object ", " in {", " in obj ", " {", " &{", " map[", "\n"}
+	quotes = []string{" from [", " sources [", " in object ", " in {", " in obj ", " {", " &{", " map[", "\n", " '{",
+		": node contents:", ": decoding ", " [patch:", " JsonOp=", " for patch ", " for value ", " utf8 bytes"}
 )
 
 // tidy makes what kustomize says fit for a pull request: one line, paths of the repository, and

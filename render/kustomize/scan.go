@@ -31,6 +31,10 @@ type scan struct {
 	spent    cost              // in a plain directory
 	runs     int               // of kustomize
 	fleeting bool              // the outcome depends on more than what was read
+	renames  bool              // a kustomization gives documents other names
+
+	layers    []layer  // the kustomizations, each after those that it includes
+	resources []string // files that stand for themselves, in the order in which they are listed
 }
 
 func newScan(t *tree, dir string) *scan {
@@ -144,7 +148,7 @@ func (s *scan) load(at string, parse bool) cost {
 			s.flawed(at, err)
 			return one
 		}
-		contents = bytes.TrimPrefix(contents, mark)
+		contents = f.text()
 	}
 	one.bytes = int64(len(contents))
 	one.documents = 1 + bytes.Count(contents, []byte("\n---"))
@@ -157,6 +161,12 @@ func (s *scan) load(at string, parse bool) cost {
 
 // mark is what some editors put before UTF-8.
 var mark = []byte("\ufeff")
+
+// text is the file without the mark.
+func (f *file) text() []byte { return bytes.TrimPrefix(f.data, mark) }
+
+// severalDocuments says whether a file may hold more than one.
+func severalDocuments(contents []byte) bool { return bytes.Contains(contents, []byte("\n---")) }
 
 // unsafe says why a file must not be parsed any further. It is exact about depth and aliases only
 // where a look at the text leaves a doubt.
@@ -331,10 +341,6 @@ func (s *scan) plain(at string) {
 	if butane {
 		contents = f.manifest
 	}
-	if bytes.Contains(contents, []byte("<<:")) {
-		s.merged(at, contents)
-		return
-	}
 	before = 0
 	for _, doc := range manifest.Documents(contents) {
 		d := render.Document{File: at, Body: doc}
@@ -344,23 +350,6 @@ func (s *scan) plain(at string) {
 			before += len(doc)
 		}
 		s.build.Documents = append(s.build.Documents, d)
-	}
-}
-
-// merged reads documents that may inherit keys of others (<<), which strict readers take for keys
-// that stand twice.
-func (s *scan) merged(at string, contents []byte) {
-	docs, err := parse(contents)
-	if err != nil {
-		s.flawed(at, err)
-	}
-	for _, n := range docs {
-		body, err := encode(nil, n, maxOutput)
-		if err != nil {
-			s.flawed(at, err)
-			continue
-		}
-		s.build.Documents = append(s.build.Documents, render.Document{File: at, Body: body})
 	}
 }
 

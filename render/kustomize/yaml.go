@@ -33,7 +33,7 @@ func parse(contents []byte) ([]*yaml.Node, error) {
 			return docs, nil
 		}
 		if err != nil {
-			return nil, errors.New("is no YAML: " + strings.TrimPrefix(err.Error(), "yaml: "))
+			return nil, grammar(contents, err)
 		}
 		n, err := size(&doc, 0, map[*yaml.Node]int{})
 		if err != nil {
@@ -44,6 +44,21 @@ func parse(contents []byte) ([]*yaml.Node, error) {
 		}
 		docs = append(docs, &doc)
 	}
+}
+
+// grammar is what the library says of a text that is no YAML, without what it quotes of it.
+func grammar(contents []byte, err error) error {
+	why := strings.TrimPrefix(strings.Join(strings.Fields(err.Error()), " "), "yaml: ")
+	if before, _, quotes := strings.Cut(why, "unknown anchor "); quotes {
+		why = before + "an alias names an anchor that is not there: put quotes around what begins with *"
+	}
+	if len(why) > 200 {
+		why = strings.ToValidUTF8(why[:200], "") + "..."
+	}
+	if bytes.Contains(contents, []byte("{{")) {
+		why += ". It looks like a template: commit what it renders to"
+	}
+	return errors.New("is no YAML: " + why)
 }
 
 // size counts what a node expands to. seen holds what each anchor came to, 0 while it is counted.

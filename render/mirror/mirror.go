@@ -11,10 +11,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"strings"
 
 	config "github.com/openshift/api/config/v1"
 	operator "github.com/openshift/api/operator/v1alpha1"
 
+	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/machine/manifest"
 )
 
@@ -157,10 +159,11 @@ func (r rule) real() bool {
 	return false
 }
 
-// quote keeps an odd name to one line of a report.
+// quote keeps an odd name to one line of a report, and a login that stands in it out of it.
 func quote(s string) string {
 	out, err := json.Marshal(s)
-	if err != nil || len(out) > 120 {
+	login := strings.Contains(strings.ReplaceAll(s, "@sha256:", ""), "@")
+	if err != nil || len(out) > 120 || login || machine.HoldsSecret([]byte(s)) {
 		return "this"
 	}
 	return string(out)

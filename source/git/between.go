@@ -20,6 +20,9 @@ func (s *Source) Between(ctx context.Context, older, newer string) ([]string, er
 	return found, err
 }
 
+// Between is what Source.Between lists, of a repository on disk.
+func (r *Repo) Between(older, newer string) ([]string, error) { return r.between(older, newer) }
+
 func (r *Repo) between(older, newer string) ([]string, error) {
 	hash, err := parseHash(newer)
 	if err != nil {

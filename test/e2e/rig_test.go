@@ -49,7 +49,7 @@ func built(run func() int) int {
 
 const (
 	fleetRepo = "acme/fleet"
-	patience  = 40 * time.Second
+	patience  = 2 * time.Minute // a node that rebooted for an overtaken commit waits a minute for the next
 
 	hugepages  = "pools/worker/50-hugepages.yaml" // a change drains and reboots the workers
 	registries = "pools/edge/50-registries.yaml"  // a change reloads the runtime of the edge nodes

@@ -44,7 +44,7 @@ func TestMachine(t *testing.T) {
 func TestInbox(t *testing.T) {
 	ctx, dir := context.Background(), t.TempDir()
 	in := local.Inbox{Fleet: open(t, dir), Node: "w1"}
-	if o, err := in.Order(ctx); err != nil || o != (nodeops.Order{}) {
+	if o, err := in.Order(ctx); err != nil || !reflect.DeepEqual(o, nodeops.Order{}) {
 		t.Errorf("no file: %+v, %v", o, err)
 	}
 	want := nodeops.Report{Generation: 3, Phase: nodeops.Done, Drift: []nodeops.Drift{{Path: "/x", Kind: nodeops.DriftMode}}}
@@ -70,14 +70,17 @@ func TestInbox(t *testing.T) {
 		t.Errorf("config: %+v, %v", c, err)
 	}
 	for name, bad := range map[string]string{
-		"a ceiling that is not known": `{"generation":8,"ceiling":"explode"}`,
-		"an order for another node":   `{"node":"w2","generation":8,"ceiling":"none"}`,
-		"half a file":                 `{"node":"w1","gener`,
+		"an order for another node": `{"node":"w2","generation":8,"ceiling":"none"}`,
+		"half a file":               `{"node":"w1","gener`,
 	} {
 		write("nodes/w1/order.json", bad)
 		if o, err := in.Order(ctx); err == nil || o.Generation != 0 {
 			t.Errorf("%s: %+v, %v", name, o, err)
 		}
+	}
+	write("nodes/w1/order.json", `{"node":"w1","generation":8,"ceiling":"explode"}`)
+	if o, err := in.Order(ctx); err != nil || o.Generation != 8 || o.Strange == "" {
+		t.Errorf("a ceiling that is not known: %+v, %v", o, err)
 	}
 	if _, err := in.Config(ctx, "../nodes/w1/order"); err == nil {
 		t.Error("a digest led out of configs/")

@@ -3,6 +3,7 @@ package looptest
 import (
 	"context"
 	"maps"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -92,7 +93,7 @@ func fleetSorted(t *testing.T, rig FleetRig) {
 		t.Fatalf("got %+v, want edge-1, w10 and w2", got)
 	}
 	for _, n := range got {
-		if !maps.Equal(n.Labels, labels) || n.Cordon != reconciler.Uncordoned || n.Order != (nodeops.Order{}) {
+		if !maps.Equal(n.Labels, labels) || n.Cordon != reconciler.Uncordoned || !reflect.DeepEqual(n.Order, nodeops.Order{}) {
 			t.Errorf("a new node is %+v", n)
 		}
 		if n.Ready == (n.Name == "w10") {
@@ -112,7 +113,7 @@ func fleetSend(t *testing.T, rig FleetRig) {
 			t.Fatalf("Send(%+v): %v", want, err)
 		}
 		for what, f := range map[string]loop.Fleet{"Nodes": rig.Fleet, "a new process": rig.Restart()} {
-			if got := node(t, f, "w1").Order; got != want {
+			if got := node(t, f, "w1").Order; !reflect.DeepEqual(got, want) {
 				t.Errorf("%s shows %+v, want %+v", what, got, want)
 			}
 		}
@@ -126,7 +127,7 @@ func fleetOlder(t *testing.T, rig FleetRig) {
 		t.Fatal(err)
 	}
 	_ = rig.Fleet.Send(context.Background(), order("w1", 8)) // whether it says so is its own affair
-	if got := node(t, rig.Fleet, "w1").Order; got != want {
+	if got := node(t, rig.Fleet, "w1").Order; !reflect.DeepEqual(got, want) {
 		t.Errorf("an older order made it %+v, want %+v", got, want)
 	}
 }
@@ -136,7 +137,7 @@ func fleetDrain(t *testing.T, rig FleetRig) {
 	rig.Add("w2", nil)
 	ctx := context.Background()
 	for range 2 {
-		if err := rig.Fleet.Drain(ctx, "w1"); err != nil {
+		if err := rig.Fleet.Drain(ctx, reconciler.Drain{Node: "w1"}); err != nil {
 			t.Fatalf("Drain: %v", err)
 		}
 		if n := node(t, rig.Restart(), "w1"); n.Cordon != reconciler.Ours || rig.Idle && !n.Drained {
@@ -159,7 +160,7 @@ func fleetDrain(t *testing.T, rig FleetRig) {
 func fleetForeign(t *testing.T, rig FleetRig) {
 	rig.Add("w1", nil)
 	rig.Cordon("w1")
-	_ = rig.Fleet.Drain(context.Background(), "w1") // what matters is what it leaves
+	_ = rig.Fleet.Drain(context.Background(), reconciler.Drain{Node: "w1"}) // what matters is what it leaves
 	if n := node(t, rig.Fleet, "w1"); n.Cordon != reconciler.Foreign {
 		t.Errorf("a drain made a foreign cordon %q", n.Cordon)
 	}
@@ -177,7 +178,7 @@ func fleetNobody(t *testing.T, rig FleetRig) {
 	if err := rig.Fleet.Send(ctx, order("w9", 1)); err == nil {
 		t.Error("Send says nothing of a node that is not there")
 	}
-	if err := rig.Fleet.Drain(ctx, "w9"); err == nil {
+	if err := rig.Fleet.Drain(ctx, reconciler.Drain{Node: "w9"}); err == nil {
 		t.Error("Drain says nothing of a node that is not there")
 	}
 	if got := nodes(t, rig.Fleet); len(got) != 1 {

@@ -34,6 +34,7 @@ type pull struct {
 	head, merge    string
 	draft, closed  bool
 	opened, ended  time.Time
+	reviews        []review // the oldest first
 }
 
 // Status is one word on a commit.

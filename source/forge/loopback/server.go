@@ -31,6 +31,7 @@ type Server struct {
 	users    map[string]*User // by token
 	locked   bool
 	repos    map[string]*Repo
+	teams    map[string][]string // ORG/TEAM -> logins
 	requests map[string]int
 	fail     func(*http.Request) (int, bool)
 	primary  time.Time

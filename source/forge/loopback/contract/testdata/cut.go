@@ -17,12 +17,15 @@ import (
 )
 
 var operations = map[string][]string{
-	"/user":                                                {"get"},
+	"/user": {"get"},
+	"/orgs/{org}/teams/{team_slug}/memberships/{username}": {"get"},
 	"/repos/{owner}/{repo}/pulls":                          {"get"},
 	"/repos/{owner}/{repo}/statuses/{sha}":                 {"post"},
 	"/repos/{owner}/{repo}/commits/{ref}/statuses":         {"get"},
 	"/repos/{owner}/{repo}/commits/{ref}/status":           {"get"},
+	"/repos/{owner}/{repo}/commits/{commit_sha}/pulls":     {"get"},
 	"/repos/{owner}/{repo}/pulls/{pull_number}":            {"get"},
+	"/repos/{owner}/{repo}/pulls/{pull_number}/reviews":    {"get"},
 	"/repos/{owner}/{repo}/issues/{issue_number}/comments": {"get", "post"},
 	"/repos/{owner}/{repo}/issues/comments/{comment_id}":   {"get", "patch"},
 }

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"os/user"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-gitops/sluice/policy"
+	"github.com/sluice-gitops/sluice/reconciler"
+	"github.com/sluice-gitops/sluice/reconciler/local"
+	"github.com/sluice-gitops/sluice/source"
+)
+
+// target is which pools a hold or a release is about.
+type target struct {
+	dir string
+	all bool
+}
+
+func (t *target) flags(c *cobra.Command) {
+	c.Flags().StringVar(&t.dir, "local", "", "the folder of the fleet")
+	c.Flags().BoolVar(&t.all, "all", false, "every pool")
+}
+
+// pool is the one that was named; "" is all of them.
+func (t target) pool(s snapshot, args []string) (string, error) {
+	switch {
+	case len(args) == 0 && t.all:
+		return "", nil
+	case len(args) == 0:
+		return "", usage("which pool? name one, or give --all")
+	case t.all:
+		return "", usage("a pool and --all: give one")
+	}
+	if _, ok := s.State.Pools[args[0]]; !ok {
+		have := strings.Join(slices.Sorted(maps.Keys(s.State.Pools)), ", ")
+		return "", usage(fmt.Sprintf("the fleet in %s has no pool %q; it has: %s", t.dir, args[0], or(have, "none yet")))
+	}
+	return args[0], nil
+}
+
+func holdCommand() *cobra.Command {
+	var t target
+	var h policy.Hold
+	var until string
+	var lasts time.Duration
+	c := &cobra.Command{
+		Use: "hold POOL --reason WHY", Short: "Stop a pool, or all of them, until it is released", Args: cobra.MaximumNArgs(1),
+		Long: "Hold keeps every node of a pool from being started, from the controller's next turn on. Nodes that\n" +
+			"are under way are finished and handed back. It can be given while a controller runs, and ends with\n" +
+			"sluice release, or by itself at --until or after --for.",
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := readSnapshot(c.Context(), t.dir)
+			if err != nil {
+				return err
+			}
+			if h.Pool, err = t.pool(s, args); err != nil {
+				return err
+			}
+			h.Since = s.now.UTC().Truncate(time.Second)
+			if h.Until, err = end(until, lasts, c.Flags().Changed("for"), h.Since); err != nil {
+				return err
+			}
+			if h.Reason = strings.TrimSpace(h.Reason); h.Reason == "" {
+				return usage("--reason: why is it held? whoever finds it held will ask")
+			}
+			h.By = cmp.Or(h.By, me())
+			if err := (local.Desk{Dir: t.dir}).Hold(h); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%s held by %s until %s (%s)\n", subject(h.Pool), h.By, ending(h), h.Reason)
+			return nil
+		},
+	}
+	t.flags(c)
+	c.Flags().StringVar(&h.Reason, "reason", "", "why; people read it in statuses")
+	c.Flags().StringVar(&h.By, "by", "", "who (default: the user)")
+	c.Flags().StringVar(&until, "until", "", "when it ends by itself, such as 2026-12-24T08:00:00Z")
+	c.Flags().DurationVar(&lasts, "for", 0, "after which time it ends by itself")
+	return c
+}
+
+func subject(pool string) string {
+	if pool == "" {
+		return "all pools are"
+	}
+	return "pool " + pool + " is"
+}
+
+// me is the name of whoever runs this.
+func me() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "somebody"
+}
+
+// end is when a hold ends; zero is when it is released.
+func end(until string, lasts time.Duration, given bool, now time.Time) (at time.Time, err error) {
+	switch {
+	case until != "" && given:
+		return at, usage("--until and --for: give one")
+	case given && lasts < time.Second:
+		return at, usage("--for: want at least a second, such as 90m")
+	case given:
+		return now.Add(lasts).Truncate(time.Second), nil
+	case until == "":
+		return at, nil
+	}
+	if at, err = time.Parse(time.RFC3339, until); err != nil {
+		return at, usage(fmt.Sprintf("--until: %q is no time such as 2026-12-24T08:00:00Z", until))
+	}
+	if !at.After(now) {
+		return at, usage("--until: " + until + " is over")
+	}
+	return at.UTC(), nil
+}
+
+func releaseCommand() *cobra.Command {
+	var t target
+	var rewind string
+	c := &cobra.Command{
+		Use: "release POOL", Short: "End a hold, or allow a branch that was rewritten", Args: cobra.MaximumNArgs(1),
+		Long: "Release ends the holds of a pool, or with --all every hold, and says what comes then. With --rewind\n" +
+			"it allows one commit that does not descend from the last one that the fleet followed.",
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := readSnapshot(c.Context(), t.dir)
+			if err != nil {
+				return err
+			}
+			if rewind != "" {
+				if len(args) > 0 || t.all {
+					return usage("--rewind is about the whole fleet: name no pool")
+				}
+				return s.allow(c, rewind)
+			}
+			pool, err := t.pool(s, args)
+			if err != nil {
+				return err
+			}
+			return s.release(c, pool, t.all)
+		},
+	}
+	t.flags(c)
+	c.Flags().StringVar(&rewind, "rewind", "", "allow this commit, which a rewritten branch has now")
+	return c
+}
+
+// release ends holds, and says what comes then.
+func (s snapshot) release(c *cobra.Command, pool string, all bool) error {
+	gone, err := local.Desk{Dir: s.dir}.Release(func(h policy.Hold) bool { return all || h.Pool == pool })
+	if err != nil {
+		return err
+	}
+	if len(gone) == 0 {
+		return errors.New(subject(pool) + " not held by name; see sluice get")
+	}
+	s.Holds = slices.DeleteFunc(s.Holds, func(h policy.Hold) bool { return all || h.Pool == pool })
+	for _, h := range gone {
+		fmt.Fprintf(c.OutOrStdout(), "%s released: was held by %s (%s)\n", subject(h.Pool), h.By, h.Reason)
+	}
+	seen, err := s.photograph(c.Context())
+	if err != nil {
+		return nil // released it is; what comes of it is said by the controller
+	}
+	standing := reconciler.Stand(s.State, seen)
+	for _, name := range slices.Sorted(maps.Keys(s.State.Pools)) {
+		if !all && name != pool {
+			continue
+		}
+		fmt.Fprintf(c.OutOrStdout(), "pool %s: %s\n", name, s.resume(name, standing))
+		for _, h := range s.heldBy(name) {
+			fmt.Fprintf(c.OutOrStdout(), "pool %s: still held by %s until %s (%s)\n", name, h.By, ending(h), h.Reason)
+		}
+	}
+	return nil
+}
+
+var fullCommit = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+// allow lets the fleet follow a branch that was rewritten.
+func (s snapshot) allow(c *cobra.Command, commit string) error {
+	for _, st := range s.State.Refused {
+		if st.State == source.Pending && len(commit) >= 7 && strings.HasPrefix(st.Commit, commit) {
+			commit = st.Commit
+		}
+	}
+	if !fullCommit.MatchString(commit) {
+		return usage(fmt.Sprintf("--rewind: no rewritten branch waits with commit %q; see sluice why, or give all 40 digits", commit))
+	}
+	if err := (local.Desk{Dir: s.dir}).Allow(commit); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.OutOrStdout(), "commit %s may be followed, although it does not descend from %s\n", source.Short(commit), s.State.Good.Short())
+	return nil
+}

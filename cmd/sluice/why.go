@@ -1,0 +1,152 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-gitops/sluice/policy"
+	"github.com/sluice-gitops/sluice/reconciler"
+	"github.com/sluice-gitops/sluice/source"
+)
+
+// reason is one answer of why.
+type reason struct {
+	Pool    string         `json:"pool,omitempty"`
+	Node    string         `json:"node,omitempty"`
+	Check   string         `json:"check"`
+	Outcome policy.Outcome `json:"outcome"`
+	Reason  string         `json:"reason"`
+}
+
+func whyCommand() *cobra.Command {
+	var dir, output string
+	c := &cobra.Command{
+		Use: "why [POOL or NODE]", Short: "Say why a fleet, a pool or a node is not moving", Args: cobra.MaximumNArgs(1),
+		Long: "Why says what keeps the fleet from being what the repository asks. Of a pool it says so for each of\n" +
+			"its nodes, and what comes when a pause or a hold ends; of a node, what it waits for now.",
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := readSnapshot(c.Context(), dir)
+			if err != nil {
+				return err
+			}
+			reasons := s.why()
+			if len(args) == 1 {
+				if !s.has(args[0]) {
+					return fmt.Errorf("the fleet in %s has no pool and no node %q", dir, args[0])
+				}
+				reasons = slices.DeleteFunc(reasons, func(r reason) bool { return r.Pool != args[0] && r.Node != args[0] })
+				more, err := s.standing(c.Context(), args[0])
+				if err != nil {
+					fmt.Fprintf(c.ErrOrStderr(), "sluice: what each node waits for is not known: %v\n", err)
+				}
+				reasons = append(reasons, more...)
+			}
+			if output == "json" {
+				return printJSON(c.OutOrStdout(), reasons)
+			}
+			printReasons(c.OutOrStdout(), reasons)
+			return nil
+		},
+	}
+	c.Flags().StringVar(&dir, "local", "", "the folder of the fleet")
+	outputFlag(c, &output, "text", "json")
+	return c
+}
+
+// fewNodes is how many lines on nodes people read; the JSON holds all of them.
+const fewNodes = 20
+
+func printReasons(w io.Writer, reasons []reason) {
+	nodes := 0
+	for _, r := range reasons {
+		what := "pool " + r.Pool
+		if r.Node != "" {
+			what = "node " + r.Node
+			if nodes++; nodes > fewNodes {
+				continue
+			}
+		} else if r.Pool == "" {
+			what = "fleet"
+		}
+		fmt.Fprintf(w, "%s: %s (%s): %s\n", what, r.Outcome, r.Check, r.Reason)
+	}
+	if nodes > fewNodes {
+		fmt.Fprintf(w, "and %d more on nodes: see -o json\n", nodes-fewNodes)
+	}
+	if len(reasons) == 0 {
+		fmt.Fprintln(w, "nothing holds it: everything asked for is done or moving")
+	}
+}
+
+func (s snapshot) has(name string) bool {
+	_, pool := s.State.Pools[name]
+	return pool || slices.ContainsFunc(s.Nodes, func(n reconciler.Node) bool { return n.Name == name })
+}
+
+// why gathers every reason for which something is not as the head asks, as the controller left
+// them.
+func (s snapshot) why() []reason {
+	out := []reason{}
+	if s.State.Seen == "" {
+		out = append(out, reason{Check: "git", Outcome: policy.Wait, Reason: "no revision of the repository was ever seen: see what sluice run logs"})
+	}
+	if len(s.State.Refused) > 0 {
+		st := s.State.Refused[0]
+		check, outcome := "render", policy.Deny
+		if st.State == source.Pending {
+			check, outcome = "rewound", policy.Wait
+		}
+		out = append(out, reason{Check: check, Outcome: outcome, Reason: source.Short(st.Commit) + " " + st.Summary + "; the last good revision stays in force"})
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.State.Pools)) {
+		p := s.State.Pools[name]
+		if why := p.Reason(); why != "" {
+			out = append(out, reason{Pool: name, Check: "halt", Outcome: policy.Deny, Reason: why + "; push a fix or a revert"})
+		}
+		for _, f := range p.Waiting {
+			out = append(out, reason{Pool: name, Check: f.Check, Outcome: f.Outcome, Reason: f.Reason})
+		}
+		out = append(out, s.holds(name)...)
+	}
+	for _, n := range s.Nodes {
+		out = append(out, s.trouble(n)...)
+	}
+	return out
+}
+
+// holds are those that the pool's own reasons do not speak of: it was at rest when they came, or
+// the controller has not seen them yet.
+func (s snapshot) holds(pool string) (out []reason) {
+	if slices.ContainsFunc(s.State.Pools[pool].Waiting, func(f policy.Finding) bool { return f.Check == "hold" }) {
+		return nil
+	}
+	for _, h := range s.heldBy(pool) {
+		out = append(out, reason{Pool: pool, Check: "hold", Outcome: policy.Wait, Reason: fmt.Sprintf("held by %s until %s (%s)", h.By, ending(h), h.Reason)})
+	}
+	return out
+}
+
+// trouble is what a node says of itself.
+func (s snapshot) trouble(n reconciler.Node) (out []reason) {
+	if why := s.State.Strays[n.Name]; why != "" {
+		out = append(out, reason{Node: n.Name, Check: "pool", Outcome: policy.Wait, Reason: why})
+	}
+	if !n.Ready {
+		out = append(out, reason{Node: n.Name, Check: "ready", Outcome: policy.Wait, Reason: "is not ready"})
+	}
+	if n.Blocked != "" {
+		out = append(out, reason{Node: n.Name, Check: "drain", Outcome: policy.Wait, Reason: "cannot be emptied: " + n.Blocked})
+	}
+	for _, d := range n.Report.Drift {
+		out = append(out, reason{Node: n.Name, Check: "drift", Outcome: policy.Warn, Reason: strings.TrimSpace(fmt.Sprintf("%s (%s) %s", d.Path, d.Kind, d.Why))})
+	}
+	if n.Report.Why != "" {
+		out = append(out, reason{Node: n.Name, Check: string(n.Report.Phase), Outcome: policy.Wait, Reason: n.Report.Why})
+	}
+	return out
+}

@@ -1,0 +1,56 @@
+package reconciler
+
+import (
+	"slices"
+
+	"github.com/sluice-gitops/sluice/nodeops"
+	"github.com/sluice-gitops/sluice/policy"
+)
+
+// votes are etcd's members, which are the nodes with the role of the control plane, in whatever
+// pools they are, and those among them that cannot be counted on. A cordoned node is one of those:
+// it reads Ready until the moment it goes down. They are counted when somebody first asks.
+type votes struct {
+	nodes   []Node
+	members int
+	down    []string // sorted as they are found: by name, then those that this step begins
+}
+
+func (v *votes) count() {
+	for i := range v.nodes {
+		n := &v.nodes[i]
+		if !member(n) {
+			continue
+		}
+		v.members++
+		if !n.Ready || n.Cordon != Uncordoned || busy(n) || n.Report.Phase == nodeops.Failed {
+			v.down = append(v.down, n.Name)
+		}
+	}
+	v.nodes = nil
+}
+
+func member(n *Node) bool {
+	_, plane := n.Labels["node-role.kubernetes.io/control-plane"]
+	_, master := n.Labels["node-role.kubernetes.io/master"]
+	return plane || master
+}
+
+// quorum is what the gate must know of a member; nil of any other node.
+func (v *votes) quorum(n *Node) *policy.Quorum {
+	if !member(n) {
+		return nil
+	}
+	v.count()
+	return &policy.Quorum{Members: v.members, Down: slices.Clone(v.down)}
+}
+
+// lose counts a member that this step begins.
+func (v *votes) lose(n *Node) {
+	if !member(n) {
+		return
+	}
+	if v.count(); !slices.Contains(v.down, n.Name) {
+		v.down = append(v.down, n.Name)
+	}
+}

@@ -1,0 +1,208 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sluice-gitops/sluice/policy"
+	"github.com/sluice-gitops/sluice/reconciler"
+	"github.com/sluice-gitops/sluice/render"
+	"github.com/sluice-gitops/sluice/source"
+)
+
+// outside is what people and other systems say beside Git.
+type outside struct {
+	holds   []policy.Hold
+	facts   policy.Facts
+	guard   *policy.Rollout
+	self    string
+	rewound *reconciler.Broken
+	onto    reconciler.Head   // what the rewound revision renders to
+	blocked map[string]string // node -> the pod that no drain can evict, and what protects it
+	sick    string            // what every health gate answers: "" nothing at all, "ok", or what is wrong
+}
+
+// into adds it to a photograph.
+func (x *outside) into(o *reconciler.Observed) {
+	o.Holds, o.Facts, o.Guardrail, o.Self, o.Rewound = slices.Clone(x.holds), x.facts, x.guard, x.self, x.rewound
+	if x.sick == "" {
+		return
+	}
+	o.Facts.Probes = map[policy.HealthGate]policy.Probe{}
+	for _, p := range o.Head.Pools {
+		for _, g := range p.Policy.Health {
+			o.Facts.Probes[g] = policy.Probe{Healthy: x.sick == "ok", Why: x.sick, At: o.Now}
+		}
+	}
+}
+
+// PushRewound makes a revision the newest of the branch that does not descend from the head.
+func (w *World) PushRewound(commit string, pools []render.Pool) {
+	w.arrive(commit)
+	w.outside.onto = reconciler.Head{Revision: source.Revision{Ref: "main", Commit: commit}, Pools: pools}
+	w.outside.rewound = &reconciler.Broken{
+		Revision: w.outside.onto.Revision,
+		Why:      fmt.Sprintf("main was rewritten and lost %s; allow it: sluice release --rewind %s", w.head.Revision.Commit, commit),
+	}
+}
+
+// Allow lets the fleet follow the branch that was rewritten.
+func (w *World) Allow() {
+	if w.outside.rewound != nil {
+		next := w.outside.onto
+		w.outside.rewound = nil
+		w.head, w.broken = next, nil
+		for _, p := range next.Pools {
+			w.configs[p.Config.Digest()] = p.Config
+		}
+	}
+}
+
+// empty is what becomes of a drain: a pod that may not be evicted stays, unless it is deleted.
+func (w *World) empty(n *node, d reconciler.Drain) {
+	n.Cordon, n.Blocked = reconciler.Ours, w.outside.blocked[n.Name]
+	if d.Force {
+		n.Blocked = ""
+	}
+	n.Drained = n.Blocked == "" && (n.Drained || !w.drags)
+}
+
+// operators are the script's verbs for them, each with the words that it needs:
+//
+//	hold POOL|all BY MINUTES|- REASON         an operator's hold; - lasts until it is released
+//	release POOL|all                          ends those of the pool, or all of them
+//	block NODE WHY | unblock NODE             a pod on the node that no drain can evict
+//	rewrite c3 worker=reload:1                a commit that does not descend from the head
+//	allow                                     an operator lets the fleet follow it
+//	guard {"soak": "5m"}                      the operator's guardrail, as JSON; "none" takes it away
+//	self NODE                                 the node that the controller runs on
+//	approve NAME | sign NAME                  of the head, from now on
+//	health ok|WHY                             what every health gate answers, from now on
+//	storm N POOL                              N commits in as many tenths of a minute, each another reboot
+//	reboots                                   how often each node has rebooted
+var operators = map[string]struct {
+	words int
+	do    func(*Script, []string) error
+}{
+	"hold": {5, (*Script).hold}, "release": {2, (*Script).release}, "block": {3, (*Script).block}, "unblock": {2, (*Script).block},
+	"rewrite": {3, (*Script).rewrite}, "allow": {1, (*Script).allow}, "guard": {2, (*Script).guard}, "self": {2, (*Script).self},
+	"approve": {2, (*Script).approve}, "sign": {2, (*Script).sign}, "health": {2, (*Script).health},
+	"storm": {3, (*Script).storm}, "reboots": {1, (*Script).reboots},
+}
+
+func (s *Script) hold(words []string) error {
+	w := s.World
+	h := policy.Hold{Pool: words[1], By: words[2], Since: w.Now, Reason: strings.Join(words[4:], " ")}
+	if h.Pool == "all" {
+		h.Pool = ""
+	}
+	if words[3] != "-" {
+		minutes, err := strconv.Atoi(words[3])
+		if err != nil {
+			return err
+		}
+		h.Until = w.Now.Add(time.Duration(minutes) * time.Minute)
+	}
+	w.outside.holds = append(w.outside.holds, h)
+	return nil
+}
+
+func (s *Script) release(words []string) error {
+	x := &s.World.outside
+	x.holds = slices.DeleteFunc(x.holds, func(h policy.Hold) bool { return words[1] == "all" || h.Pool == words[1] })
+	return nil
+}
+
+func (s *Script) block(words []string) error {
+	x := &s.World.outside
+	if x.blocked == nil {
+		x.blocked = map[string]string{}
+	}
+	delete(x.blocked, words[1])
+	if words[0] == "block" {
+		x.blocked[words[1]] = strings.Join(words[2:], " ")
+	}
+	return nil
+}
+
+func (s *Script) rewrite(words []string) error {
+	for _, w := range words[2:] {
+		p, err := s.content(w)
+		if err != nil {
+			return err
+		}
+		s.pools[p.Name] = p
+	}
+	s.World.PushRewound(words[1], s.list())
+	return nil
+}
+
+func (s *Script) allow([]string) error {
+	s.World.Allow()
+	return nil
+}
+
+func (s *Script) guard(words []string) error {
+	s.World.outside.guard = nil
+	if words[1] == "none" {
+		return nil
+	}
+	s.World.outside.guard = &policy.Rollout{}
+	return json.Unmarshal([]byte(strings.Join(words[1:], " ")), s.World.outside.guard)
+}
+
+func (s *Script) self(words []string) error {
+	s.World.outside.self = words[1]
+	return nil
+}
+
+func (s *Script) approve(words []string) error {
+	f, head := &s.World.outside.facts, s.World.head.Revision.Commit
+	r := source.Review{Proposal: 1, Author: "author", Head: head}
+	if f.Review != nil && f.Review.Head == head {
+		r = *f.Review
+	}
+	r.Approvals = append(slices.Clone(r.Approvals), source.Approval{By: words[1], Commit: head})
+	f.Review = &r
+	return nil
+}
+
+func (s *Script) sign(words []string) error {
+	s.World.outside.facts.Signature = &policy.Signature{By: words[1]}
+	return nil
+}
+
+func (s *Script) health(words []string) error {
+	s.World.outside.sick = strings.Join(words[1:], " ")
+	return nil
+}
+
+// storm pushes five commits per turn of the loop, most of which nobody ever sees.
+func (s *Script) storm(words []string) error {
+	count, err := strconv.Atoi(words[1])
+	if err != nil {
+		return err
+	}
+	for i := range count {
+		commit := fmt.Sprintf("s%d", i+1)
+		if err := s.push([]string{"push", commit, words[2] + "=reboot:" + commit}); err != nil {
+			return err
+		}
+		if i%5 == 4 {
+			s.World.Tick()
+		}
+	}
+	s.World.Events = nil // a page of them says no more than what becomes of the nodes
+	return nil
+}
+
+func (s *Script) reboots([]string) error {
+	for _, n := range s.World.nodes {
+		s.World.Events = append(s.World.Events, fmt.Sprintf("%s rebooted %d times", n.Name, n.booted))
+	}
+	return nil
+}
