@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -116,7 +115,7 @@ func makePreview(ctx context.Context, path, base, head string, nodes nodesOf, no
 		}
 		in.Standing = standing.Pools
 	}
-	in.Notices = slices.DeleteFunc(after.Notices, func(n string) bool { return slices.Contains(before.Notices, n) })
+	in.Notices = render.Added(before.Notices, after.Notices)
 	tree, err := repo.Tree(in.Base)
 	if err != nil {
 		return none, err

@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/reconciler/preview"
+	"github.com/sluice-gitops/sluice/render"
 	"github.com/sluice-gitops/sluice/source"
 )
 
@@ -172,7 +173,7 @@ func (l *Loop) preview(ctx context.Context, state reconciler.State, o reconciler
 	}
 	in := preview.Input{
 		Base: base, Head: p.Head, MergeBase: fork, Before: before.result.Pools, After: after.result.Pools,
-		Notices: added(before.result.Notices, after.result.Notices), State: state, Nodes: o.Nodes, Known: o.Known, Gate: o.Gate, Now: o.Now,
+		Notices: render.Added(before.result.Notices, after.result.Notices), State: state, Nodes: o.Nodes, Known: o.Known, Gate: o.Gate, Now: o.Now,
 		Holds: o.Holds, Facts: policy.Facts{Probes: o.Facts.Probes}, Guardrail: o.Guardrail, Self: o.Self,
 	}
 	if fork != "" && fork != base {
@@ -209,11 +210,6 @@ func (l *Loop) queued(ctx context.Context, in preview.Input) map[string][]string
 		out[commit] = append(list, in.Base)
 	}
 	return out
-}
-
-// added are the notices that a proposal brings.
-func added(before, after []string) []string {
-	return slices.DeleteFunc(slices.Clone(after), func(n string) bool { return slices.Contains(before, n) })
 }
 
 // fingerprint tells two fleets apart by what a preview sees of them, the commits and the time

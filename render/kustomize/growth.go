@@ -34,9 +34,15 @@ var plainKind = regexp.MustCompile(`^[A-Za-z0-9]+$`)
 
 // copied is what a replacement may have brought to a field of each document of a kind.
 type copied struct {
-	kind string
-	path []string
-	size int64
+	kind, name string // "" for any
+	path       []string
+	size       int64
+}
+
+// touches says whether it may have come to a field of such a document.
+func (c copied) touches(kind, name string, path []string) bool {
+	named := c.name == "" || name == "" || strings.Contains(c.name, name) || strings.Contains(name, c.name)
+	return named && (c.kind == "" || kind == "" || c.kind == kind) && overlap(path, c.path)
 }
 
 // layer is a kustomization of a build, after those that it includes.
@@ -106,15 +112,18 @@ func (g *growth) replace(r types.Replacement) {
 		if t == nil || t.Select == nil {
 			continue
 		}
-		kind := t.Select.Kind
+		kind, name := t.Select.Kind, t.Select.Name
 		if !plainKind.MatchString(kind) {
 			kind = "" // a pattern
 		}
+		if !plainName.MatchString(name) {
+			name = ""
+		}
 		for _, field := range t.FieldPaths {
 			path := fieldPath(field)
-			_, places := g.measure(kind, t.Select.Name, path)
+			_, places := g.measure(kind, name, path)
 			g.sum = sum(g.sum, product(value, places))
-			g.copied = append(g.copied, copied{kind, path, value})
+			g.copied = append(g.copied, copied{kind, name, path, value})
 		}
 	}
 }
@@ -125,7 +134,7 @@ func (g *growth) value(kind, name, field string) int64 {
 	path := fieldPath(field)
 	size, _ := g.measure(kind, name, path)
 	for _, c := range g.copied {
-		if (kind == "" || c.kind == "" || kind == c.kind) && overlap(path, c.path) {
+		if c.touches(kind, name, path) {
 			size = sum(size, c.size)
 		}
 	}

@@ -2,6 +2,7 @@ package kustomize
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -20,6 +21,9 @@ type table struct {
 	stepsToTake int
 }
 
+// least is what a value is counted as that is nowhere written, since kustomize makes some itself.
+const least = 64
+
 var plainName = regexp.MustCompile(`^[a-z0-9-]+$`)
 
 func (s *scan) table() *table {
@@ -29,7 +33,7 @@ func (s *scan) table() *table {
 		switch {
 		case f == nil:
 		case f.overlay != nil:
-			t.loose = max(t.loose, int64(len(f.data)))
+			t.loose = max(t.loose, inlineText(f.overlay))
 		case f.manifest != nil:
 			t.add(f.manifest)
 		case f.yaml:
@@ -39,6 +43,37 @@ func (s *scan) table() *table {
 		}
 	}
 	return t
+}
+
+// inlineText is the length of the longest text that a kustomization holds itself.
+func inlineText(k *kustomization) (longest int64) {
+	texts := []string{}
+	for _, p := range slices.Concat(k.Patches, k.PatchesJson6902) {
+		texts = append(texts, p.Patch)
+	}
+	for _, p := range k.PatchesStrategicMerge {
+		texts = append(texts, string(p))
+	}
+	for _, g := range k.ConfigMapGenerator {
+		texts = append(texts, g.LiteralSources...)
+	}
+	for _, g := range k.SecretGenerator {
+		texts = append(texts, g.LiteralSources...)
+	}
+	for _, values := range []map[string]string{k.CommonLabels, k.CommonAnnotations} {
+		for _, v := range values {
+			texts = append(texts, v)
+		}
+	}
+	for _, l := range k.Labels {
+		for _, v := range l.Pairs {
+			texts = append(texts, v)
+		}
+	}
+	for _, text := range texts {
+		longest = max(longest, int64(len(text)))
+	}
+	return longest
 }
 
 func (t *table) add(contents []byte) {
@@ -67,7 +102,7 @@ func (t *table) measure(kind, name string, path []string) (largest, places int64
 	if known, ok := t.known[key]; ok {
 		return known[0], known[1]
 	}
-	places, largest = 1, t.loose
+	places, largest = 1, max(t.loose, least)
 	if kind == "" || kind == "ConfigMap" || kind == "Secret" {
 		largest = max(largest, t.contents)
 	}
