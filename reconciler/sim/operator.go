@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/render"
@@ -21,9 +22,10 @@ type outside struct {
 	guard   *policy.Rollout
 	self    string
 	rewound *reconciler.Broken
-	onto    reconciler.Head   // what the rewound revision renders to
-	blocked map[string]string // node -> the pod that no drain can evict, and what protects it
-	sick    string            // what every health gate answers: "" nothing at all, "ok", or what is wrong
+	onto    reconciler.Head         // what the rewound revision renders to
+	blocked map[string]string       // node -> the pod that no drain can evict, and what protects it
+	lost    map[machine.Digest]bool // configs that the store has lost
+	sick    string                  // what every health gate answers: "" nothing at all, "ok", or what is wrong
 }
 
 // into adds it to a photograph.
@@ -82,6 +84,7 @@ func (w *World) empty(n *node, d reconciler.Drain) {
 //	self NODE                                 the node that the controller runs on
 //	approve NAME | sign NAME                  of the head, from now on
 //	health ok|WHY                             what every health gate answers, from now on
+//	forget NODE                               the store has lost the config that the node reports
 //	storm N POOL                              N commits in as many tenths of a minute, each another reboot
 //	reboots                                   how often each node has rebooted
 var operators = map[string]struct {
@@ -91,7 +94,8 @@ var operators = map[string]struct {
 	"hold": {5, (*Script).hold}, "release": {2, (*Script).release}, "block": {3, (*Script).block}, "unblock": {2, (*Script).block},
 	"rewrite": {3, (*Script).rewrite}, "allow": {1, (*Script).allow}, "guard": {2, (*Script).guard}, "self": {2, (*Script).self},
 	"approve": {2, (*Script).approve}, "sign": {2, (*Script).sign}, "health": {2, (*Script).health},
-	"storm": {3, (*Script).storm}, "reboots": {1, (*Script).reboots},
+	"forget": {2, (*Script).forget},
+	"storm":  {3, (*Script).storm}, "reboots": {1, (*Script).reboots},
 }
 
 func (s *Script) hold(words []string) error {
@@ -114,6 +118,15 @@ func (s *Script) hold(words []string) error {
 func (s *Script) release(words []string) error {
 	x := &s.World.outside
 	x.holds = slices.DeleteFunc(x.holds, func(h policy.Hold) bool { return words[1] == "all" || h.Pool == words[1] })
+	return nil
+}
+
+func (s *Script) forget(words []string) error {
+	x := &s.World.outside
+	if x.lost == nil {
+		x.lost = map[machine.Digest]bool{}
+	}
+	x.lost[s.World.node(words[1]).Report.Config] = true
 	return nil
 }
 

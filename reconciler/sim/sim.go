@@ -143,7 +143,7 @@ func (w *World) known(o reconciler.Observed) map[machine.Digest]machine.Config {
 	out := map[machine.Digest]machine.Config{}
 	learn := func(named ...machine.Digest) {
 		for _, d := range named {
-			if c, ok := w.configs[d]; ok {
+			if c, ok := w.configs[d]; ok && !w.outside.lost[d] {
 				out[d] = c
 			}
 		}
