@@ -28,8 +28,8 @@ test: report ## gofmt, vet and every test, with -race where a C compiler is pres
 	if [ -n "$$unformatted" ]; then printf 'these files want gofmt -w:\n%s\n' "$$unformatted" >&2; exit 1; fi
 	@$(GO) vet ./...
 	@plane=$$(GO="$(GO)" test/controlplane/build.sh) || { \
-		echo 'the control plane for tests cannot be built here: the tests that need it are skipped' >&2; \
-		[ "$$CI" != true ] || exit 1; plane=; }; \
+		echo 'the control plane for tests cannot be built here' >&2; [ "$$CI" != true ] || exit 1; \
+		echo 'the tests that need it are skipped' >&2; plane=; }; \
 	SLUICE_CONTROLPLANE="$$plane" bin/report test $(TESTFLAGS) ./...
 
 check: test ## test, and staticcheck and gofumpt as pinned in tools/go.mod
@@ -49,7 +49,7 @@ bench: report ## the benchmarks, as a table
 sim: sluice ## 300 seeded worlds of fake nodes and faults; SEEDS=N for more
 	@bin/sluice sim --seeds $(SEEDS)
 
-mutants: ## break the controller's mind in 40 small ways, and name who notices; some minutes
+mutants: ## break the controller's mind in some sixty small ways, and name who notices; some minutes
 	@$(GO) run ./test/mutants
 
 build: sluice ## bin/sluice and bin/sluice-agent

@@ -51,7 +51,7 @@ func (p Pool) clock(errands []errand, effects []Effect, now time.Time) Pool {
 		switch {
 		case !e.Ready:
 			b.Drain = time.Time{} // no pod can leave it: its time begins when it is back
-		case drains[e.Name] && b.Drain.IsZero():
+		case drains[e.Name] && (b.Drain.IsZero() || e.Cordon != Ours):
 			b.Drain = now
 		}
 		note(e.Name, b)
@@ -92,10 +92,11 @@ const (
 )
 
 // restless says that a node would reboot again for an attempt that may be superseded soon. What
-// failed is repaired at once, and a rollback of our own has nothing to wait for.
+// failed is repaired at once, and a rollback of our own has nothing to wait for. An attempt that
+// began in the future is one of a clock that was wrong: nobody waits for that.
 func (p *Pool) restless(e *errand, now time.Time) bool {
 	at, lately := p.Lately[e.Name]
-	return lately && at.Before(p.AttemptAt) && now.Sub(p.AttemptAt) < calm && now.Sub(at) < memory &&
+	return lately && at.Before(p.AttemptAt) && now.Sub(p.AttemptAt).Abs() < calm && now.Sub(at) < memory &&
 		p.Spurned == "" && !failing(e.Node) && impact.Drains(impact.Worst(e.cost))
 }
 

@@ -61,7 +61,8 @@ func lasting(d *policy.Drain) time.Duration {
 
 // giveUp ends the drains that have lasted too long: the pool halts, or the node is left out of
 // this attempt. It costs the target nothing of its failure budget: nothing was touched. A node that
-// does not answer, or that must be repaired, is not given up: it has to be reached.
+// does not answer, or that must be repaired, is not given up: it has to be reached. A drain that
+// was begun for an older commit ends, too, and the node is emptied anew in its turn.
 func (p Pool) giveUp(errands []errand, d drain, now time.Time) Pool {
 	if p.Halt != "" || d.onTimeout == "force" {
 		return p
@@ -69,6 +70,10 @@ func (p Pool) giveUp(errands []errand, d drain, now time.Time) Pool {
 	for i := range errands {
 		e := &errands[i]
 		if !p.late(e, d, now) {
+			continue
+		}
+		if p.Begun[e.Name].Drain.Before(p.AttemptAt) {
+			e.returned = true // what it lasted for an older commit is no fault of this one's
 			continue
 		}
 		why := fmt.Sprintf("node %s was not drained within %s: %s", e.Name, plain(d.timeout), culprit(e.Node))
@@ -97,7 +102,7 @@ func (p *Pool) late(e *errand, d drain, now time.Time) bool {
 // empty drains a node, and says what stands in the way.
 func (p *Pool) empty(e *errand, b *bench) Effect {
 	now, since := b.request.Now, p.Begun[e.Name].Drain
-	if since.IsZero() {
+	if since.IsZero() || e.Cordon != Ours { // its pods may have come back since then
 		since = now
 	}
 	until := since.Add(b.drain.timeout)

@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/sluice-gitops/sluice/render"
@@ -34,47 +35,56 @@ func muster(o Observed) (crews map[string][]*Node, idle []*Node, strays map[stri
 }
 
 // inOrder sorts a crew as Before does, with the controller's own node at the very end: whoever
-// decides should see everybody else through. Each zone is read once, since a fleet is sorted at
-// every step.
+// decides should see everybody else through. A fleet is sorted at every step: zone by zone, by what
+// does not have to be fetched for each comparison.
 func inOrder(crew []*Node, self string) {
 	type place struct {
-		zone string
-		born int64 // in seconds: what follows the sort should not have to be fetched for each comparison
-		last bool
+		born int64 // in seconds
 		node *Node
 	}
-	places := make([]place, len(crew))
-	for i, n := range crew {
-		places[i] = place{n.Labels[zoneLabel], n.Created.Unix(), n.Name == self && self != "", n}
-	}
-	slices.SortFunc(places, func(a, b place) int {
-		switch {
-		case a.last != b.last:
-			if a.last {
-				return 1
-			}
-			return -1
-		case a.zone == b.zone && a.born != b.born:
-			return cmp.Compare(a.born, b.born)
+	zones := map[string]*[]place{}
+	for _, n := range crew {
+		zone := n.Labels[zoneLabel]
+		if zones[zone] == nil {
+			zones[zone] = &[]place{}
 		}
-		return compare(a.node, b.node, a.zone, b.zone)
-	})
-	for i, p := range places {
-		crew[i] = p.node
+		in := zones[zone]
+		*in = append(*in, place{n.Created.Unix(), n})
+	}
+	sorted := crew[:0]
+	for _, zone := range slices.SortedFunc(maps.Keys(zones), compareZones) {
+		in := *zones[zone]
+		slices.SortFunc(in, func(a, b place) int {
+			if a.born != b.born {
+				return cmp.Compare(a.born, b.born)
+			}
+			return compare(a.node, b.node)
+		})
+		for _, p := range in {
+			sorted = append(sorted, p.node)
+		}
+	}
+	if i := slices.IndexFunc(crew, func(n *Node) bool { return n.Name == self }); i >= 0 && self != "" {
+		own := crew[i]
+		crew[copy(crew[i:], crew[i+1:])+i] = own
 	}
 }
 
 // Before is the order of a rollout: by zone, the nodes of no zone last, then the oldest, as MCO
 // main sorts; names break the tie, so that the order can be foretold.
-func Before(a, b Node) int { return compare(&a, &b, a.Labels[zoneLabel], b.Labels[zoneLabel]) }
+func Before(a, b Node) int {
+	return cmp.Or(compareZones(a.Labels[zoneLabel], b.Labels[zoneLabel]), compare(&a, &b))
+}
 
-func compare(a, b *Node, za, zb string) int {
-	if (za == "") != (zb == "") {
-		return cmp.Compare(zb, za)
+func compareZones(a, b string) int {
+	if (a == "") != (b == "") {
+		return cmp.Compare(b, a)
 	}
-	if za != zb {
-		return cmp.Compare(za, zb)
-	}
+	return cmp.Compare(a, b)
+}
+
+// compare is for nodes of one zone.
+func compare(a, b *Node) int {
 	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
 }
 

@@ -52,6 +52,8 @@ type errand struct {
 	reached bool // it is what the pool should be
 	failed  bool // it has answered this attempt, and not by becoming that
 
+	returned bool // it was being emptied for too long: it is given back
+
 	away string           // why it is not at work; "" when it is
 	held []policy.Finding // what the gate had against it at this step
 }
@@ -84,15 +86,21 @@ func plan(p Pool, want render.Pool, crew []*Node, o Observed) []errand {
 		}
 		if !e.reached {
 			e.cost = known.diff(n.Report.Config, p.Target)
-			if busy(n) || n.Report.Phase == nodeops.Failed { // it may be half way to any of its orders
-				e.cost = slices.Clone(e.cost)
-				for _, d := range append([]machine.Digest{n.Order.Config}, p.Begun[n.Name].Sent...) {
-					e.cost = append(e.cost, known.diff(d, p.Target)...)
-				}
+			for _, d := range p.Bound(n) {
+				e.cost = append(slices.Clip(e.cost), known.diff(d, p.Target)...)
 			}
 		}
 	}
 	return out
+}
+
+// Bound are the configs that a node may be half way to, besides what it reports: those of its
+// orders, while it is at work or has failed.
+func (p Pool) Bound(n *Node) []machine.Digest {
+	if !busy(n) && n.Report.Phase != nodeops.Failed {
+		return nil
+	}
+	return append([]machine.Digest{n.Order.Config}, p.Begun[n.Name].Sent...)
 }
 
 // bill remembers what a move from one config to another costs: most nodes of a pool share it.
@@ -180,7 +188,7 @@ func (p *Pool) advance(want render.Pool, errands []errand, b *bench) (effects []
 	for i := range errands {
 		e := &errands[i]
 		switch {
-		case e.reached, e.asked, p.Halt != "", p.Skipped[e.Name] != "":
+		case e.reached, e.asked, e.returned, p.Halt != "", p.Skipped[e.Name] != "":
 			effects = append(effects, handBack(e.Node)...)
 			continue
 		case e.Cordon == Foreign:
@@ -198,10 +206,10 @@ func (p *Pool) advance(want render.Pool, errands []errand, b *bench) (effects []
 			effects = append(effects, p.begin(e, want, b))
 			continue
 		case policy.Deny:
-			e.held = verdict.Reasons()
+			e.held = verdict.reasons
 			p.Halt = "denied for node " + e.Name + ": " + reasons(e.held)
 		case policy.Wait:
-			p.hold(e, verdict.Reasons()...)
+			p.hold(e, verdict.reasons...)
 		}
 		effects = append(effects, handBack(e.Node)...)
 	}

@@ -14,6 +14,7 @@ type votes struct {
 	nodes   []Node
 	members int
 	down    []string // sorted as they are found: by name, then those that this step begins
+	inHand  []string // of them, those that we have emptied, ordered, or begin
 }
 
 func (v *votes) count() {
@@ -26,6 +27,9 @@ func (v *votes) count() {
 		if !n.Ready || n.Cordon != Uncordoned || busy(n) || n.Report.Phase == nodeops.Failed {
 			v.down = append(v.down, n.Name)
 		}
+		if n.Cordon == Ours || busy(n) {
+			v.inHand = append(v.inHand, n.Name)
+		}
 	}
 	v.nodes = nil
 }
@@ -36,12 +40,17 @@ func member(n *Node) bool {
 	return plane || master
 }
 
-// quorum is what the gate must know of a member; nil of any other node.
-func (v *votes) quorum(n *Node) *policy.Quorum {
+// quorum is what the gate must know of a member; nil of any other node. It is nil, too, of one that
+// fell while no other is in our hands: nobody counts on it, and where two have fallen, to wait for
+// the majority would be to wait for ever.
+func (v *votes) quorum(n *Node, fell bool) *policy.Quorum {
 	if !member(n) {
 		return nil
 	}
 	v.count()
+	if fell && !slices.ContainsFunc(v.inHand, func(name string) bool { return name != n.Name }) {
+		return nil
+	}
 	return &policy.Quorum{Members: v.members, Down: slices.Clone(v.down)}
 }
 
@@ -53,4 +62,5 @@ func (v *votes) lose(n *Node) {
 	if v.count(); !slices.Contains(v.down, n.Name) {
 		v.down = append(v.down, n.Name)
 	}
+	v.inHand = append(v.inHand, n.Name)
 }

@@ -19,6 +19,7 @@ import (
 type Observed struct {
 	Now       time.Time
 	Head      Head                              // the newest revision that renders
+	Silent    string                            // why Git does not answer; "" when it does
 	Skipped   []string                          // commits of the branch between the last look and this one
 	Broken    *Broken                           // the newest revision, when it does not render
 	Proposals []Proposal                        // open pull requests, by number; nil when they are not known
@@ -81,9 +82,10 @@ const (
 
 // State is all that must be remembered. It is saved before anything is done.
 type State struct {
-	Generation uint64            `json:"generation"`     // the newest that any pool was given; never reused
-	Good       source.Revision   `json:"good"`           // the newest revision that rendered
-	Seen       string            `json:"seen,omitempty"` // the newest commit of the branch, whether it rendered or not
+	Generation uint64            `json:"generation"`       // the newest that any pool was given; never reused
+	Good       source.Revision   `json:"good"`             // the newest revision that rendered
+	Seen       string            `json:"seen,omitempty"`   // the newest commit of the branch, whether it rendered or not
+	Silent     string            `json:"silent,omitempty"` // why Git does not answer; "" when it does
 	Pools      map[string]Pool   `json:"pools,omitempty"`
 	Refused    []source.Status   `json:"refused,omitempty"`   // what the forge should show for a head that does not render
 	Strays     map[string]string `json:"strays,omitempty"`    // node in no pool by mistake -> why
@@ -190,6 +192,7 @@ const (
 // Step is the whole of the controller's mind. It changes nothing that it is given.
 func Step(s State, o Observed) (State, []Effect) {
 	s = s.clone()
+	s.Silent = o.Silent
 	s.refuse(o)
 	s.skip(o)
 	if o.Head.Revision.Commit == "" {
@@ -227,6 +230,25 @@ func (s *State) dismiss(pools []render.Pool) {
 			delete(s.Pools, name)
 		}
 	}
+}
+
+// Named are the configs that Step has to know for a state and its nodes, sorted.
+func (s State) Named(nodes []Node) []machine.Digest {
+	var named []machine.Digest
+	for _, p := range s.Pools {
+		named = append(named, p.Target, p.Spurned)
+		for _, l := range p.History {
+			named = append(named, l.Config) // what a rollback may go back to
+		}
+		for _, b := range p.Begun {
+			named = append(named, b.Sent...)
+		}
+	}
+	for i := range nodes {
+		named = append(named, nodes[i].Report.Config, nodes[i].Order.Config)
+	}
+	slices.Sort(named)
+	return slices.DeleteFunc(slices.Compact(named), func(d machine.Digest) bool { return d == "" })
 }
 
 // clone copies what Step changes in place.

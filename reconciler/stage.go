@@ -22,12 +22,14 @@ type bench struct {
 	begun   map[string]Begun
 	rules   []Rules
 	stages  []policy.Stage // one for each of the rules
-	heard   map[question]policy.Verdict
+	heard   map[question]answer
 	gone    []string // nodes that are not at work, each with its reason
 	pace    map[impact.Kind]time.Duration
 	votes   *votes
 	drain   drain
+	target  machine.Digest
 	landed  machine.Digest // what the pool last came to
+	guard   int            // which of the rules are the operator's; 0 is none
 	rewound bool           // the last of the request's holds is for a branch that was rewritten
 }
 
@@ -41,14 +43,22 @@ type question struct {
 	expected                     time.Duration
 }
 
+// answer is a verdict and, of its findings, those that nodes wait for: listed once for all of them.
+type answer struct {
+	policy.Verdict
+	reasons []policy.Finding
+}
+
+func answerOf(v policy.Verdict) answer { return answer{v, v.Reasons()} }
+
 func (s *State) bench(p Pool, want render.Pool, errands []errand, o Observed, votes *votes) *bench {
 	b := &bench{
-		gate: o.Gate, begun: p.Begun, heard: map[question]policy.Verdict{}, rules: []Rules{p.Rules}, votes: votes,
+		gate: o.Gate, begun: p.Begun, heard: map[question]answer{}, rules: []Rules{p.Rules}, votes: votes,
 		request: policy.Request{
 			Pool: want.Name, Commit: p.Revision.Commit, Paused: want.Strategy.Paused, Now: o.Now, Nodes: len(errands),
 			Holds: inForce(o.Holds, want.Name, o.Now), Facts: o.Facts,
 		},
-		drain: drainOf(p.Rules.Rollout, want.Policy, o.Guardrail), pace: map[impact.Kind]time.Duration{},
+		target: p.Target, drain: drainOf(p.Rules.Rollout, want.Policy, o.Guardrail), pace: map[impact.Kind]time.Duration{},
 	}
 	for kind := impact.Nothing; kind <= impact.Impossible; kind++ {
 		b.pace[kind] = p.expected(kind)
@@ -65,6 +75,7 @@ func (s *State) bench(p Pool, want render.Pool, errands []errand, o Observed, vo
 		b.rules, when = append(b.rules, head), append(when, p.HeadCanaryAt)
 	}
 	if o.Guardrail != nil {
+		b.guard = len(b.rules)
 		b.rules, when = append(b.rules, Rules{*o.Guardrail, p.Rules.MaxUnavailable}), append(when, p.GuardAt)
 	}
 	for i := range b.rules {
@@ -72,7 +83,7 @@ func (s *State) bench(p Pool, want render.Pool, errands []errand, o Observed, vo
 			r := &b.rules[i].Rollout
 			r.Health, r.Approvals, r.Signed, r.RequirePreviewMatch = nil, nil, false, false
 		}
-		st := s.stage(p, b.rules[i].Rollout, errands, o)
+		st := s.stage(want.Name, p, b.rules[i].Rollout, errands, o)
 		st.CanaryAt = when[i]
 		b.stages = append(b.stages, st)
 	}
@@ -91,7 +102,7 @@ func inForce(holds []policy.Hold, pool string, now time.Time) []policy.Hold {
 }
 
 // stage is how far the pool is, as one set of rules sees it.
-func (s *State) stage(p Pool, r policy.Rollout, errands []errand, o Observed) policy.Stage {
+func (s *State) stage(pool string, p Pool, r policy.Rollout, errands []errand, o Observed) policy.Stage {
 	st := policy.Stage{LastAt: p.LastAt, ZoneAway: map[string]int{}}
 	unfinished := false
 	for i := range errands {
@@ -100,7 +111,7 @@ func (s *State) stage(p Pool, r policy.Rollout, errands []errand, o Observed) po
 			st.Reached++
 			st.Lacking = lacking(st.Lacking, e.Node, r)
 		}
-		if e.reached || e.asked || e.Cordon == Ours {
+		if e.started(p.Target) {
 			st.Started++
 		}
 		if e.away != "" {
@@ -120,12 +131,21 @@ func (s *State) stage(p Pool, r policy.Rollout, errands []errand, o Observed) po
 		return st
 	}
 	for _, name := range r.Order.After {
+		if name == pool {
+			continue // of a guardrail, which is every pool's: the others come after this one
+		}
 		other, ok := s.Pools[name]
 		if !ok || other.Revision.Commit != o.Head.Revision.Commit || other.Phase != Updated && other.Phase != Degraded {
 			st.Behind = append(st.Behind, name)
 		}
 	}
 	return st
+}
+
+// started says that a node is at the target or on the way to it; also that of an attempt before
+// this one, as long as it has not answered.
+func (e *errand) started(target machine.Digest) bool {
+	return e.reached || e.asked || e.Cordon == Ours || e.Order.Config == target && busy(e.Node)
 }
 
 // lacking notes what a node does not have of the conditions that health gates ask for.
@@ -157,7 +177,7 @@ func isCanary(n *Node, r policy.Rollout) bool {
 }
 
 // judge asks the gate about one node, once for each set of rules; the worst answer holds.
-func (b *bench) judge(e *errand) (verdict policy.Verdict) {
+func (b *bench) judge(e *errand) (verdict answer) {
 	if len(e.cost) == 0 {
 		return verdict
 	}
@@ -171,7 +191,7 @@ func (b *bench) judge(e *errand) (verdict policy.Verdict) {
 	r := b.request
 	r.Node, r.Zone, r.Actions, r.Drift = e.Name, e.zone, e.cost, e.Report.Drift
 	r.Away, r.Failing, r.Begun = off, failing(e.Node), was && busy(e.Node) || e.Cordon == Ours || failing(e.Node) || b.fell(e)
-	r.Unavailable, r.Expected, r.Quorum = gone, b.remains(e, begun), b.votes.quorum(e.Node)
+	r.Unavailable, r.Expected, r.Quorum = gone, b.remains(e, begun), b.votes.quorum(e.Node, b.fell(e))
 	if b.rewound && r.Failing {
 		r.Holds = r.Holds[:len(r.Holds)-1] // a repair does not wait for people to agree on a branch
 	}
@@ -181,12 +201,37 @@ func (b *bench) judge(e *errand) (verdict policy.Verdict) {
 			r.Stage.ZoneAway = maps.Clone(r.Stage.ZoneAway)
 			r.Stage.ZoneAway[r.Zone]--
 		}
-		r.Canary = isCanary(e.Node, rules.Rollout)
-		if v := b.ask(i, r); i == 0 || v.Outcome > verdict.Outcome {
+		r.Canary = b.canary(i, e.Node)
+		switch v := b.ask(i, r); {
+		case i == 0:
+			verdict = v
+		case v.Outcome > verdict.Outcome && i == b.guard:
+			verdict = theGuardrails(v, verdict)
+		case v.Outcome > verdict.Outcome:
 			verdict = v
 		}
 	}
 	return verdict
+}
+
+// theGuardrails marks what only the operator's rules hold against a step: nobody finds it in the
+// repository.
+func theGuardrails(v, repository answer) answer {
+	v.reasons = slices.Clone(v.reasons)
+	for i := range v.reasons {
+		if f := &v.reasons[i]; !slices.Contains(repository.reasons, *f) {
+			f.Reason = "by the guardrail: " + f.Reason
+		}
+	}
+	return v
+}
+
+// canary says that a node comes first by some of the rules, or by stronger ones: the guardrail's
+// stand above those in force, and these above the head's. Else each could wait for the other.
+func (b *bench) canary(rules int, n *Node) bool {
+	return isCanary(n, b.rules[rules].Rollout) ||
+		rules != b.guard && isCanary(n, b.rules[0].Rollout) ||
+		b.guard > 0 && isCanary(n, b.rules[b.guard].Rollout)
 }
 
 // fell says that a node went down with something else than what its pool had landed: to retarget it
@@ -204,14 +249,14 @@ func (b *bench) remains(e *errand, begun Begun) time.Duration {
 	return expected
 }
 
-func (b *bench) ask(rules int, r policy.Request) policy.Verdict {
+func (b *bench) ask(rules int, r policy.Request) answer {
 	if len(r.Drift) > 0 || r.Quorum != nil {
-		return b.gate.Judge(r) // its reason names the node
+		return answerOf(b.gate.Judge(r)) // its reason names the node
 	}
 	q := question{r.Begun, r.Away, r.Failing, r.Canary, r.Zone, &r.Actions[0], len(r.Unavailable), len(b.rules)*r.Stage.Started + rules, r.Expected}
 	v, ok := b.heard[q]
 	if !ok {
-		v = b.gate.Judge(r)
+		v = answerOf(b.gate.Judge(r))
 		b.heard[q] = v
 	}
 	return v
@@ -226,7 +271,7 @@ func (b *bench) started(e *errand) {
 		b.gone = append(b.gone, e.Name+" (updating)")
 	}
 	for i := range b.stages {
-		if !e.asked && e.Cordon != Ours {
+		if !e.started(b.target) {
 			b.stages[i].Started++
 		}
 		if e.away == "" && len(e.cost) > 0 {
@@ -274,10 +319,16 @@ func (p Pool) pass(want render.Pool, guard *policy.Rollout, errands []errand, be
 // arrived says that a node came to the target now, where the count cannot tell: another may have
 // left it at the same moment.
 func (p Pool) arrived(errands []errand) bool {
-	return slices.ContainsFunc(errands, func(e errand) bool {
-		b, begun := p.Begun[e.Name]
-		return begun && e.reached && e.Cordon != Ours && (b.Drain.IsZero() || p.LastAt.Before(b.At))
-	})
+	for i := range errands {
+		e := &errands[i]
+		if !e.reached || e.Cordon == Ours {
+			continue
+		}
+		if b, begun := p.Begun[e.Name]; begun && (b.Drain.IsZero() || p.LastAt.Before(b.At)) {
+			return true
+		}
+	}
+	return false
 }
 
 // through says that the canaries of some rules are at the target.

@@ -50,6 +50,8 @@ func (p *Pool) standing(e *errand, b *bench) []policy.Finding {
 	switch {
 	case e.reached && e.Cordon == Ours:
 		return one("cordon", policy.Wait, "is updated, and is handed back")
+	case e.reached && p.Spurned != "":
+		return one("halt", policy.Deny, "%s", p.Reason())
 	case e.reached:
 		return nil
 	case e.failed:

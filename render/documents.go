@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -119,7 +120,7 @@ func (r *reader) document(u *universe, file string, encoded []byte) {
 		list := r.now
 		for i, item := range head.Items {
 			r.now.item = fmt.Sprintf("%sitems[%d].", list.item, i)
-			r.document(u, file, item)
+			r.document(u, file, typed(item, head.APIVersion, strings.TrimSuffix(head.Kind, "List")))
 		}
 		r.now = list
 	case kind == "operator.openshift.io/MachineConfiguration":
@@ -147,11 +148,13 @@ func (r *reader) document(u *universe, file string, encoded []byte) {
 			r.warn(file, manifest.Error{Why: fmt.Sprintf("a %s without metadata is passed over: it is a patch, and no object by itself", head.Kind)})
 			return
 		}
-		r.ours(u, file, head.Kind, encoded)
+		if r.named(file, head.Metadata) {
+			r.ours(u, file, head.Kind, encoded)
+		}
 	case unrendered[kind]:
 		r.notice("%s: %s is passed over: on OpenShift it changes nodes, here it does not", file, head.Kind)
 	default:
-		r.passed[head.Kind]++
+		r.foreign(file, group, head.Kind)
 	}
 }
 
@@ -208,10 +211,10 @@ func (r *reader) machineConfig(u *universe, file string, encoded []byte) {
 		r.rendered[file]++
 		return
 	}
+	for _, w := range m.Warnings {
+		r.warn(file, w)
+	}
 	if m.whole {
-		for _, w := range m.Warnings {
-			r.warn(file, w)
-		}
 		r.extensions(file, m.Manifest)
 	}
 	if m.wrong != nil {
@@ -226,6 +229,8 @@ func (r *reader) machineConfig(u *universe, file string, encoded []byte) {
 		u.configs = append(u.configs, c)
 	case manifest.Same(c.Manifest, u.configs[before].Manifest):
 		r.notice("%s: MachineConfig %s stands in %s, too: they are alike and count once", file, m.Name, u.configs[before].file)
+	case (path.Ext(file) == ".bu") != (path.Ext(u.configs[before].file) == ".bu"):
+		r.fail(file, "metadata.name", "another MachineConfig %s stands in %s, and they differ: run butane again, or remove one of them", m.Name, u.configs[before].file)
 	default:
 		r.fail(file, "metadata.name", "another MachineConfig %s stands in %s: give one of them another name", m.Name, u.configs[before].file)
 	}
@@ -338,11 +343,11 @@ func (r *reader) selector(file, field string, in *metav1.LabelSelector) (labels.
 	return s, ""
 }
 
-// role selects the nodes that carry the role of that name.
-func (r *reader) role(file, name string) labels.Selector {
+// role selects the nodes that carry the role of that name, which is written in the field.
+func (r *reader) role(at place, file, field, name string) labels.Selector {
 	exists, err := labels.NewRequirement(nodeRole+name, selection.Exists, nil)
-	if err != nil {
-		r.fail(file, "metadata.name", "%s%s is no label of a node: %v", nodeRole, name, err)
+	if err != nil || !nameable(name) {
+		r.failIn(at, file, field, "%q is no name of a pool: write at most 63 lower case letters, digits, - and .", name)
 		return nil
 	}
 	return labels.NewSelector().Add(*exists)

@@ -37,6 +37,7 @@ func (r *reader) kubeletConfig(u *universe, file string, encoded []byte) {
 	c, err := kubelet.Parse(encoded)
 	if err != nil {
 		r.refuse(file, err)
+		r.refuse(file, c.Rules(kubelet.Options{Profile: r.options.Profile}))
 		return
 	}
 	r.frontEnd(u, c.ObjectMeta, c.Spec.MachineConfigPoolSelector, frontEnd{

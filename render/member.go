@@ -17,12 +17,14 @@ func Member(pools []Pool, nodeLabels map[string]string) (string, error) {
 		return "", nil
 	}
 	var custom []string
-	builtIn := map[string]bool{}
+	var isMaster, isWorker bool // every node is asked at every step
 	for _, p := range pools {
 		switch {
 		case p.Selector == nil || p.Selector.Empty() || !p.Selector.Matches(labels.Set(nodeLabels)):
-		case p.Name == worker || p.Name == master:
-			builtIn[p.Name] = true
+		case p.Name == master:
+			isMaster = true
+		case p.Name == worker:
+			isWorker = true
 		default:
 			custom = append(custom, p.Name)
 		}
@@ -32,11 +34,11 @@ func Member(pools []Pool, nodeLabels map[string]string) (string, error) {
 	case len(custom) > 1:
 		return "", fmt.Errorf("the node is selected by %d custom pools (%s): it gets no config until it is selected by one",
 			len(custom), strings.Join(custom, ", "))
-	case builtIn[master]:
+	case isMaster:
 		return master, nil
 	case len(custom) == 1:
 		return custom[0], nil
-	case builtIn[worker]:
+	case isWorker:
 		return worker, nil
 	}
 	return "", nil

@@ -82,20 +82,39 @@ func (t *text) parse() {
 }
 
 // origin is the document of the file that body came of: the only one there, or the one of that
-// kind and name.
+// kind and name, be it in a list.
 func (t *text) origin(parts []manifest.Part) *yaml.Node {
-	var found *yaml.Node
+	type written struct {
+		node *yaml.Node
+		line int // of the file, before that of its document
+	}
+	var all []written
 	for _, p := range parts {
 		n := root(p.Body)
-		if n == nil || !sameAt(n, t.made, "apiVersion") || !sameAt(n, t.made, "kind") || len(parts) > 1 && !sameAt(n, t.made, "metadata", "name") {
+		if n == nil {
+			continue
+		}
+		_, items := child(n, step{"items", false})
+		if _, kind := child(n, step{"kind", false}); kind == nil || !strings.HasSuffix(kind.Value, "List") || items == nil {
+			all = append(all, written{n, p.Line - 1})
+			continue
+		}
+		for _, item := range items.Content {
+			all = append(all, written{item, p.Line - 1})
+		}
+	}
+	var found *yaml.Node
+	before := 0
+	for _, w := range all {
+		if !sameAt(w.node, t.made, "apiVersion") || !sameAt(w.node, t.made, "kind") || len(all) > 1 && !sameAt(w.node, t.made, "metadata", "name") {
 			continue
 		}
 		if found != nil {
 			return nil
 		}
-		found = n
-		t.line += p.Line - 1
+		found, before = w.node, w.line
 	}
+	t.line += before
 	return found
 }
 

@@ -163,6 +163,29 @@ func (r *reader) targets(u universe, p rollout, pools []taken) []string {
 // Rollout reads one RolloutPolicy by itself, as policy commands do. Mistakes come back as Errors.
 func Rollout(doc Document) (policy.Rollout, error) {
 	r := newReader(Options{})
+	p, err := r.alone(doc)
+	return p.spec, err
+}
+
+// Guardrail reads the RolloutPolicy that every pool of a fleet obeys. What it cannot say is
+// refused, since it would be taken for a rule that holds. Mistakes come back as Errors.
+func Guardrail(doc Document) (policy.Rollout, error) {
+	r := newReader(Options{})
+	p, err := r.alone(doc)
+	if err != nil {
+		return policy.Rollout{}, err
+	}
+	if len(p.pools) > 0 {
+		r.failIn(p.at, p.file, "spec.pools", "every pool obeys a guardrail: leave it out")
+	}
+	if len(p.spec.Impact) > 0 {
+		r.failIn(p.at, p.file, "spec.impact", "what a change costs is the repository's to say: leave it out")
+	}
+	return p.spec, r.failed()
+}
+
+// alone reads the one RolloutPolicy of a document.
+func (r *reader) alone(doc Document) (rollout, error) {
 	u := r.read(Build{Documents: []Document{doc}})
 	switch {
 	case len(r.errs) > 0:
@@ -171,7 +194,7 @@ func Rollout(doc Document) (policy.Rollout, error) {
 	case len(u.policies) > 1:
 		r.fail(doc.File, "kind", "holds %d RolloutPolicies: give one", len(u.policies))
 	default:
-		return u.policies[0].spec, nil
+		return u.policies[0], nil
 	}
-	return policy.Rollout{}, r.failed()
+	return rollout{}, r.failed()
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // Pools renders one config per pool. Every mistake of the authors comes back at once, as Errors
-// sorted by file; there is no other kind of error. With an error there is no Result.
+// sorted by file; there is no other kind of error. With an error the Result holds no pool, and of
+// the notices those that were found until then.
 //
 // Selection and merge follow MCO main, with the overlay layout on top: in a build with exactly
 // one MachineConfigPool an absent selector means all of the build.
@@ -27,26 +28,43 @@ type Options struct {
 }
 
 // Pools is the function Pools for such a fleet.
-func (o Options) Pools(builds []Build) (Result, error) {
+func (o Options) Pools(builds []Build) (Result, error) { return o.pools(builds, len(builds) > 1) }
+
+// Sound is what those of several builds amount to that hold no mistake, where Pools refuses them
+// as a whole. It is for an author to look at, and never for nodes: what the other builds say of
+// pools and of their rollout is missing.
+func (o Options) Sound(builds []Build) Result {
+	var sound []Build
+	for _, b := range builds {
+		if _, err := o.pools([]Build{b}, len(builds) > 1); err == nil {
+			sound = append(sound, b)
+		}
+	}
+	result, err := o.pools(sound, len(builds) > 1)
+	if err != nil {
+		return Result{} // they contradict each other
+	}
+	return result
+}
+
+// pools renders builds, which with overlays are some of several.
+func (o Options) pools(builds []Build, overlays bool) (Result, error) {
 	r := newReader(o)
 	var all []universe
 	for _, b := range builds {
 		r.notices, r.errs = append(r.notices, b.Notices...), append(r.errs, b.Errors...)
 		all = append(all, r.read(b))
 	}
-	if err := r.failed(); err != nil {
-		return Result{}, err
-	}
 	for i := range all {
-		r.generate(&all[i], len(all) > 1)
+		r.generate(&all[i], overlays)
 	}
-	if err := r.failed(); err != nil {
-		return Result{}, err
+	if len(r.errs) > 0 {
+		return r.refused()
 	}
-	pools := r.gather(all)
+	pools := r.gather(all, overlays)
 	policies, disruptions := r.policies(all, pools), r.disruptions(all)
-	if err := r.failed(); err != nil {
-		return Result{}, err
+	if len(r.errs) > 0 {
+		return r.refused()
 	}
 	var result Result
 	for _, p := range pools {
@@ -57,12 +75,14 @@ func (o Options) Pools(builds []Build) (Result, error) {
 			Config: config, Digest: config.Digest(), Origins: origins,
 		})
 	}
-	if err := r.failed(); err != nil {
-		return Result{}, err
+	if len(r.errs) > 0 {
+		return r.refused()
 	}
 	result.Notices = r.said()
 	return result, nil
 }
+
+func (r *reader) refused() (Result, error) { return Result{Notices: r.said()}, r.failed() }
 
 // said is what was passed over, each kind once, and what was noticed.
 func (r *reader) said() []string {
@@ -104,7 +124,7 @@ func Sorted(errs Errors) Errors {
 }
 
 // gather finds the pools of all builds and what each of them takes, sorted by name.
-func (r *reader) gather(all []universe) []taken {
+func (r *reader) gather(all []universe, overlays bool) []taken {
 	declared := map[string]string{} // pool name -> file that declares it
 	for _, u := range all {
 		for _, p := range u.pools {
@@ -126,7 +146,7 @@ func (r *reader) gather(all []universe) []taken {
 			}
 			out = append(out, t)
 		}
-		for _, t := range r.imply(u, selected, declared, len(all) > 1) {
+		for _, t := range r.imply(u, selected, declared, overlays) {
 			if before, twice := implied[t.name]; twice {
 				r.fail(u.dir, "", "pool %s is implied by MachineConfigs of %s, too: write a MachineConfigPool %s", t.name, before, t.name)
 				continue
@@ -155,7 +175,7 @@ func (r *reader) take(u universe, p pool) taken {
 	t := taken{pool: p, dir: u.dir}
 	overlay := len(u.pools) == 1
 	if t.nodes == nil && overlay && p.noNodes == absent {
-		t.nodes = r.role(p.file, p.name)
+		t.nodes = r.role(p.at, p.file, "metadata.name", p.name)
 	} else if t.nodes == nil {
 		r.notice("%s: pool %s has no nodeSelector that selects a node: it has no nodes", p.file, p.name)
 	}
@@ -182,8 +202,6 @@ func (r *reader) imply(u universe, selected map[string]bool, declared map[string
 		role := c.Labels[roleLabel]
 		switch {
 		case selected[c.Name] && (overlays || role == ""):
-		case len(c.Labels) == 0:
-			r.failIn(c.at, c.file, "metadata.labels", "no pool selects %s: give it the label %s: <pool>", c.Name, roleLabel)
 		case role == "":
 			r.notice("%s: no pool selects MachineConfig %s: it has no label %s", c.file, c.Name, roleLabel)
 		case declared[role] != "":
@@ -198,7 +216,7 @@ func (r *reader) imply(u universe, selected map[string]bool, declared map[string
 	for _, role := range slices.Sorted(maps.Keys(byRole)) {
 		t := taken{dir: u.dir, configs: byRole[role]}
 		t.name, t.file = role, byRole[role][0].file
-		t.nodes = r.role(t.file, role)
+		t.nodes = r.role(byRole[role][0].at, t.file, "metadata.labels["+roleLabel+"]", role)
 		if role != worker && role != master {
 			r.notice("pool %s is implied by a label in %s: it takes the MachineConfigs of that role only", role, t.file)
 		}

@@ -32,8 +32,6 @@ func (r *reader) standing(c machine.Config, from sources) {
 			refuse(f.Path, "belongs to the agent, as all of %s does: choose another path", stateDir)
 		case f.Path == forceFile:
 			refuse(f.Path, "may not be written by a config: it would force a reboot past every check")
-		case f.Path == "/run/machine-config-daemon-force":
-			refuse(f.Path, "orders MCO's agent to ignore what it knows, and no node takes it from a config: remove the file")
 		case slices.Contains(osDirs, f.Path):
 			refuse(f.Path, "is a directory on every node: name a file in it")
 		default:

@@ -44,7 +44,7 @@ func (s snapshot) render(commit string) ([]render.Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	result, err := renderTree(tree, nil, render.Options{Profile: set.Profile})
+	result, err := renderTree(tree, nil, set.options())
 	return result.Pools, err
 }
 
@@ -75,13 +75,11 @@ func (s snapshot) photograph(ctx context.Context) (o reconciler.Observed, err er
 		o.Rewound = &reconciler.Broken{Revision: source.Revision{Commit: st[0].Commit}, Why: strings.TrimPrefix(st[0].Summary, "held: ")}
 	}
 	store := local.Store{Dir: s.dir}
-	for _, n := range s.Nodes {
-		for _, d := range []machine.Digest{n.Report.Config, n.Order.Config} {
-			if c, ok, err := store.Config(ctx, d); err != nil {
-				return o, err
-			} else if ok {
-				o.Known[d] = c
-			}
+	for _, d := range s.State.Named(s.Nodes) {
+		if c, ok, err := store.Config(ctx, d); err != nil {
+			return o, err
+		} else if ok {
+			o.Known[d] = c
 		}
 	}
 	for _, p := range o.Head.Pools {
@@ -98,6 +96,11 @@ func (s snapshot) standing(ctx context.Context, name string) (out []reason, err 
 		return nil, err
 	}
 	all := reconciler.Stand(s.State, seen)
+	for _, n := range s.Nodes {
+		if n.Name != name && all[n.Name].Pool == name { // of a node itself, why has it already
+			out = append(out, s.trouble(n)...)
+		}
+	}
 	for _, node := range slices.Sorted(maps.Keys(all)) {
 		st := all[node]
 		if node != name && (st.Pool == "" || st.Pool != name) {

@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/reconciler/local"
+	"github.com/sluice-gitops/sluice/reconciler/loop"
 )
 
 // snapshot is a fleet as its folder shows it, read beside whatever controller runs on it.
@@ -41,8 +42,8 @@ func readSnapshot(ctx context.Context, dir string) (s snapshot, err error) {
 	}
 	s.dir, s.now = dir, time.Now()
 	all, err := local.Desk{Dir: dir}.Holds(ctx)
-	if err != nil {
-		return s, fmt.Errorf("read holds: %w: nothing starts until the file is right", err)
+	if err != nil { // as the controller takes it
+		all = []policy.Hold{loop.Unreadable(err)}
 	}
 	for _, h := range all {
 		if h.InForce(h.Pool, s.now) {

@@ -40,7 +40,8 @@ func (t target) pool(s snapshot, args []string) (string, error) {
 	case t.all:
 		return "", usage("a pool and --all: give one")
 	}
-	if _, ok := s.State.Pools[args[0]]; !ok {
+	_, ok := s.State.Pools[args[0]]
+	if !ok && !slices.ContainsFunc(s.Holds, func(h policy.Hold) bool { return h.Pool == args[0] }) { // the pool may be gone, and its hold not
 		have := strings.Join(slices.Sorted(maps.Keys(s.State.Pools)), ", ")
 		return "", usage(fmt.Sprintf("the fleet in %s has no pool %q; it has: %s", t.dir, args[0], or(have, "none yet")))
 	}
@@ -69,10 +70,10 @@ func holdCommand() *cobra.Command {
 			if h.Until, err = end(until, lasts, c.Flags().Changed("for"), h.Since); err != nil {
 				return err
 			}
-			if h.Reason = strings.TrimSpace(h.Reason); h.Reason == "" {
+			if h.Reason = oneLine(h.Reason); h.Reason == "" {
 				return usage("--reason: why is it held? whoever finds it held will ask")
 			}
-			h.By = cmp.Or(h.By, me())
+			h.By = cmp.Or(oneLine(h.By), me())
 			if err := (local.Desk{Dir: t.dir}).Hold(h); err != nil {
 				return err
 			}
@@ -87,6 +88,9 @@ func holdCommand() *cobra.Command {
 	c.Flags().DurationVar(&lasts, "for", 0, "after which time it ends by itself")
 	return c
 }
+
+// oneLine is what somebody wrote, as a line of a table and a status can show it.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 func subject(pool string) string {
 	if pool == "" {
@@ -159,6 +163,9 @@ func (s snapshot) release(c *cobra.Command, pool string, all bool) error {
 	gone, err := local.Desk{Dir: s.dir}.Release(func(h policy.Hold) bool { return all || h.Pool == pool })
 	if err != nil {
 		return err
+	}
+	if len(gone) == 0 && all {
+		return errors.New("no pool is held")
 	}
 	if len(gone) == 0 {
 		return errors.New(subject(pool) + " not held by name; see sluice get")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/policy"
@@ -75,6 +76,9 @@ func previewCommand() *cobra.Command {
 // base: a proposal cannot choose whom it is judged by.
 func makePreview(ctx context.Context, path, base, head string, nodes nodesOf, now time.Time) (preview.Report, error) {
 	var none preview.Report
+	if err := nodes.recall(); err != nil {
+		return none, err
+	}
 	repo, err := git.Open(path)
 	if err != nil {
 		return none, err
@@ -123,15 +127,21 @@ func makePreview(ctx context.Context, path, base, head string, nodes nodesOf, no
 	if err := nodes.fill(ctx, &in, tree); err != nil {
 		return none, err
 	}
+	tellQueued(&in, repo)
+	return preview.Make(in), nil
+}
+
+// tellQueued finds the commits that nodes have yet to take up. What cannot be found is not told: the
+// fleet may follow another clone.
+func tellQueued(in *preview.Input, repo *git.Repo) {
 	for _, commit := range in.Behind() {
-		if list, err := repo.Between(commit, in.Base); err == nil { // else it is not told: the fleet may follow another clone
+		if list, err := repo.Between(commit, in.Base); err == nil {
 			if in.Queued == nil {
 				in.Queued = map[string][]string{}
 			}
 			in.Queued[commit] = append(list, in.Base)
 		}
 	}
-	return preview.Make(in), nil
 }
 
 // fetched says what to do when a clone lacks a revision: those that pipelines make often do.
@@ -146,7 +156,8 @@ type nodesOf struct {
 	cluster []string // files with the recorded objects of a cluster
 	options render.Options
 
-	guardrail string // a file with rules that hold besides theirs
+	guardrail string         // a file with rules that hold besides theirs
+	given     *pflag.FlagSet // what the user said; nil is nothing
 }
 
 func (from *nodesOf) flags(c *cobra.Command) {
@@ -155,7 +166,34 @@ func (from *nodesOf) flags(c *cobra.Command) {
 	c.Flags().StringArrayVar(&from.cluster, "cluster", nil, "a `FILE` that a cluster was recorded in by kubectl get -o json (docs/inventory.md); may be given again")
 	renderVars(c, &from.options)
 	guardrailFlag(c.Flags(), &from.guardrail)
-	c.MarkFlagsMutuallyExclusive("inventory", "local")
+	from.given = c.Flags()
+}
+
+// recall takes what a fleet remembers of itself where no flag says otherwise: its controller goes
+// by that, so a preview that did not would be of another fleet.
+func (from *nodesOf) recall() error {
+	switch {
+	case from.fleet == "":
+		return nil
+	case from.file != "":
+		return usage("the nodes come from --local or from --inventory: give one of them")
+	}
+	set, err := snapshot{dir: from.fleet}.settings()
+	if err != nil {
+		return fmt.Errorf("read fleet: %w", err)
+	}
+	kept := set.options()
+	for flag, take := range map[string]func(){
+		"profile":     func() { from.options.Profile = kept.Profile },
+		"cluster-dns": func() { from.options.ClusterDNS = kept.ClusterDNS },
+		"keep-zero":   func() { from.options.KeepZero = kept.KeepZero },
+		"guardrail":   func() { from.guardrail = set.Guardrail },
+	} {
+		if from.given == nil || !from.given.Changed(flag) {
+			take()
+		}
+	}
+	return nil
 }
 
 // fill puts the nodes into a preview, what they have, and the rules that hold for them all.
@@ -183,17 +221,20 @@ func (from nodesOf) fill(ctx context.Context, in *preview.Input, tree fs.FS) err
 	if err != nil {
 		return err
 	}
+	set, err := s.settings()
+	if err != nil {
+		return fmt.Errorf("read fleet: %w", err)
+	}
 	in.State, in.Nodes, in.Known = s.State, s.Nodes, map[machine.Digest]machine.Config{}
+	in.Holds, in.Self = s.Holds, set.self(s.Nodes)
 	store := &local.Store{Dir: from.fleet}
-	for _, n := range s.Nodes {
-		for _, d := range []machine.Digest{n.Report.Config, n.Order.Config} {
-			c, ok, err := store.Config(ctx, d)
-			if err != nil {
-				return err
-			}
-			if ok {
-				in.Known[d] = c
-			}
+	for _, d := range s.State.Named(s.Nodes) {
+		c, ok, err := store.Config(ctx, d)
+		if err != nil {
+			return err
+		}
+		if ok {
+			in.Known[d] = c
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -24,7 +25,8 @@ func renderCommand() *cobra.Command {
 		Use:   "render [PATH or URL]",
 		Short: "Print each pool's rendered config as the MachineConfig that it amounts to",
 		Long: "Render prints each pool's config as the one MachineConfig that it amounts to.\n" +
-			"A PATH without --revision is rendered as it lies on disk; a URL renders its branch (main).",
+			"A PATH without --revision is rendered as it lies on disk; a URL renders its branch (main).\n" +
+			"Where a build is refused the pools of the others are printed all the same, and the exit code is 1.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			tree, done, err := openTree(c.Context(), pathOf(args), revision)
@@ -32,21 +34,31 @@ func renderCommand() *cobra.Command {
 				return err
 			}
 			defer done()
-			result, err := renderTree(tree, paths, options)
+			built, err := builds.Build(tree, paths)
 			if err != nil {
 				return err
+			}
+			result, refusal := options.Pools(built)
+			pools := result.Pools
+			if refusal != nil {
+				pools = options.Sound(built).Pools
 			}
 			for _, n := range result.Notices {
 				fmt.Fprintln(c.ErrOrStderr(), "sluice: note:", n)
 			}
-			pools := result.Pools
 			if pool != "" {
 				pools = slices.DeleteFunc(pools, func(p render.Pool) bool { return p.Name != pool })
-				if len(pools) == 0 {
-					return usage(fmt.Sprintf("no pool %q is rendered from %s", pool, pathOf(args)))
-				}
 			}
-			return printPools(c.OutOrStdout(), pools, output)
+			if refusal != nil && (len(pools) == 0 || output == "ignition" && pool == "") {
+				return refusal
+			}
+			if pool != "" && len(pools) == 0 {
+				return usage(fmt.Sprintf("no pool %q is rendered from %s", pool, pathOf(args)))
+			}
+			if refusal != nil {
+				fmt.Fprintln(c.ErrOrStderr(), "sluice: note: printed are the pools of the builds without mistakes; nothing of such a revision is rolled out")
+			}
+			return errors.Join(printPools(c.OutOrStdout(), pools, output), refusal)
 		},
 	}
 	c.Flags().StringVar(&revision, "revision", "", "a commit, branch or tag of the repository at PATH; the branch of a URL")

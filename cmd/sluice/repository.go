@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -81,25 +83,41 @@ func openRemote(ctx context.Context, url, branch string) (fs.FS, func(), error) 
 // inventory is the file that says which nodes there are, for whoever cannot ask a cluster:
 //
 //	{"nodes": [{"name": "worker-1", "labels": {"node-role.kubernetes.io/worker": ""}, "created": "2026-01-02T15:04:05Z"}]}
-type inventory struct {
-	Nodes []struct {
-		Name    string            `json:"name"`
-		Labels  map[string]string `json:"labels"`
-		Created time.Time         `json:"created"` // the oldest of a zone goes first
-	} `json:"nodes"`
+type inventory struct{ Nodes []listed }
+
+// listed is a node of an inventory.
+type listed struct {
+	Name    string            `json:"name"`
+	Labels  map[string]string `json:"labels"`
+	Created birth             `json:"created"` // the oldest of a zone goes first
 }
 
 // inventoryFile is where a fleet repository may carry its inventory.
 const inventoryFile = "inventory.json"
 
+// birth is a time whose mistakes are told in words.
+type birth struct{ time.Time }
+
+func (b *birth) UnmarshalJSON(data []byte) error {
+	if err := b.Time.UnmarshalJSON(data); err != nil {
+		return fmt.Errorf("created: %s is no time, such as \"2026-01-02T15:04:05Z\"", data)
+	}
+	return nil
+}
+
 func parseInventory(name string, data []byte) (inv inventory, err error) {
-	dec := json.NewDecoder(strings.NewReader(string(data)))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&inv); err != nil {
-		return inv, fmt.Errorf("%s: %w", name, err)
+	var list struct {
+		Nodes []json.RawMessage `json:"nodes"`
+	}
+	if err := strictly(data, &list); err != nil {
+		return inv, fmt.Errorf("%s: %w: want {\"nodes\": [{\"name\": ..., \"labels\": {...}}]}", name, err)
 	}
 	seen := map[string]bool{}
-	for i, n := range inv.Nodes {
+	for i, body := range list.Nodes {
+		var n listed
+		if err := strictly(body, &n); err != nil {
+			return inv, fmt.Errorf("%s: nodes[%d]: %w", name, i, err)
+		}
 		switch {
 		case n.Name == "":
 			return inv, fmt.Errorf("%s: nodes[%d].name: is missing", name, i)
@@ -107,8 +125,56 @@ func parseInventory(name string, data []byte) (inv inventory, err error) {
 			return inv, fmt.Errorf("%s: nodes[%d].name: %q stands twice", name, i, n.Name)
 		}
 		seen[n.Name] = true
+		inv.Nodes = append(inv.Nodes, n)
 	}
 	return inv, nil
+}
+
+// strictly reads one JSON value and nothing beside it: no field that is not known, and none twice,
+// since the later one would silently take the place of the other.
+func strictly(data []byte, into any) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	var wrong *json.UnmarshalTypeError
+	switch err := dec.Decode(into); {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the file ends too early")
+	case errors.As(err, &wrong) && wrong.Field != "":
+		return fmt.Errorf("%s: a JSON %s does not belong here", wrong.Field, wrong.Value)
+	case errors.As(err, &wrong):
+		return fmt.Errorf("a JSON %s does not belong here", wrong.Value)
+	case err != nil:
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows its end")
+	}
+	return twice(data)
+}
+
+// twice finds a field that stands twice in an object.
+func twice(data []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return nil // another reader has judged it
+	}
+	seen := map[string]bool{}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		field := strings.ToLower(fmt.Sprint(key)) // as the other reader takes them
+		if seen[field] {
+			return fmt.Errorf("%s: stands twice", key)
+		}
+		seen[field] = true
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readInventory reads the file that was named, or else the one that the tree carries, if any.
@@ -134,7 +200,7 @@ func readInventory(named string, tree fs.FS) (inventory, error) {
 func (inv inventory) nodes() []reconciler.Node {
 	out := make([]reconciler.Node, 0, len(inv.Nodes))
 	for _, n := range inv.Nodes {
-		out = append(out, reconciler.Node{Name: n.Name, Labels: n.Labels, Created: n.Created, Ready: true})
+		out = append(out, reconciler.Node{Name: n.Name, Labels: n.Labels, Created: n.Created.Time, Ready: true})
 	}
 	return out
 }

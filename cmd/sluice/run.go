@@ -61,6 +61,11 @@ func (s settings) validate() error {
 	return nil
 }
 
+// options are how the fleet's repository is rendered.
+func (s settings) options() render.Options {
+	return render.Options{Profile: s.Profile, ClusterDNS: s.ClusterDNS, KeepZero: s.KeepZero}
+}
+
 // self is the node that the controller runs on; "" is none of these.
 func (s settings) self(nodes []reconciler.Node) string {
 	if s.Self != "" {
@@ -89,14 +94,23 @@ func runCommand() *cobra.Command {
 	var set settings
 	var options render.Options
 	var once bool
+	var far kubeFleet
 	c := &cobra.Command{
-		Use:   "run --local DIR",
+		Use:   "run --local DIR | --kubeconfig FILE",
 		Short: "Be the controller of a fleet",
 		Long: "Run follows a repository and rolls every push out to the fleet in DIR, whose nodes are the\n" +
 			"directories DIR/nodes/NAME/root, each with an agent of its own in this process. What was given\n" +
-			"once is remembered in DIR/fleet.json. Tokens come from SLUICE_GIT_TOKEN and SLUICE_GITHUB_TOKEN.",
+			"once is remembered in DIR/fleet.json. Tokens come from SLUICE_GIT_TOKEN and SLUICE_GITHUB_TOKEN.\n" +
+			"With --kubeconfig the nodes are those of a cluster, and a Fleet object says what they follow.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := far.given(c.Flags()); err != nil {
+				return err
+			}
+			log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
+			if far.Kubeconfig != "" {
+				return far.run(c, set, log)
+			}
 			if dir == "" {
 				return usage("which fleet? give --local DIR")
 			}
@@ -105,24 +119,11 @@ func runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			release, err := local.Lock(dir) // before anything is changed: another controller may run on it
-			if err != nil {
-				return err
-			}
-			defer release()
-			if err := durable.WriteJSON(filepath.Join(dir, settingsFile), set, 0o600); err != nil {
-				return err
-			}
-			if nodes != "" {
-				if err := enlist(dir, nodes); err != nil {
-					return err
-				}
-			}
-			log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
-			return runLocal(c.Context(), dir, set, once, log)
+			return runHere(c.Context(), dir, nodes, set, once, log)
 		},
 	}
 	f := c.Flags()
+	far.flags(f)
 	f.StringVar(&dir, "local", "", "the folder of the fleet")
 	f.StringVar(&nodes, "inventory", "", "make the nodes of this file, or give them its labels")
 	f.StringVar(&set.Name, "name", "", "the fleet's name in statuses and comments (default: the folder's)")
@@ -139,6 +140,24 @@ func runCommand() *cobra.Command {
 	return c
 }
 
+// runHere is the one controller of the fleet in a folder, which it makes where it is new.
+func runHere(ctx context.Context, dir, nodes string, set settings, once bool, log *slog.Logger) error {
+	release, err := local.Lock(dir) // before anything is changed: another controller may run on it
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := durable.WriteJSON(filepath.Join(dir, settingsFile), set, 0o600); err != nil {
+		return err
+	}
+	if nodes != "" {
+		if err := enlist(dir, nodes); err != nil {
+			return err
+		}
+	}
+	return runLocal(ctx, dir, set, once, log)
+}
+
 // settingsFile is where a fleet remembers what it was told.
 const settingsFile = "fleet.json"
 
@@ -151,7 +170,7 @@ func recall(c *cobra.Command, dir string, given settings) (settings, error) {
 	}
 	kept := set
 	if _, err := durable.ReadJSON(file, &kept); err != nil {
-		return set, fmt.Errorf("read fleet: %w", err)
+		return set, fmt.Errorf("read fleet: %w: put the file right, or take it away and give the flags again", err)
 	}
 	for flag, take := range map[string]func(){
 		"name": func() { kept.Name = given.Name }, "repo": func() { kept.Repo = given.Repo },
@@ -201,7 +220,7 @@ func enlist(dir, file string) error {
 		return err
 	}
 	for _, n := range inv.Nodes {
-		created := n.Created
+		created := n.Created.Time
 		if created.IsZero() {
 			created = time.Now()
 		}

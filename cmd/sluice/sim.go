@@ -64,19 +64,24 @@ type tally struct {
 
 func liveThrough(c *cobra.Command, seeds uint64, opt sim.Options, output string) error {
 	t := tally{Seeds: seeds}
-	start := time.Now()
-	for seed := range seeds {
-		if c.Context().Err() != nil {
-			return c.Context().Err()
-		}
+	start, line := time.Now(), newProgress(c.ErrOrStderr())
+	live := func(seed uint64) sim.Result {
 		r := sim.Run(seed, opt)
+		r.Events = nil
+		return r
+	}
+	err := eachSeed(c.Context(), seeds, live, func(seed uint64, r sim.Result) {
 		t.Ticks += r.Ticks
 		t.Reboots += r.Reboots
 		t.Violations += len(r.Violations)
 		if len(r.Violations) > 0 && len(t.Failed) < 10 {
-			r.Events = nil
 			t.Failed = append(t.Failed, r)
 		}
+		line.at(seed+1, seeds, fmt.Sprint(t.Violations, " violations"))
+	})
+	line.over()
+	if err != nil {
+		return err
 	}
 	t.Seconds = time.Since(start).Seconds()
 	if output == "json" {
@@ -103,16 +108,18 @@ func foretell(c *cobra.Command, seeds uint64, output string) error {
 		Wrong []string `json:"wrong,omitempty"`
 	}
 	t.Seeds = seeds
-	for seed := range seeds {
-		if c.Context().Err() != nil {
-			return c.Context().Err()
-		}
-		wrong := sim.Foretell(seed)
+	line := newProgress(c.ErrOrStderr())
+	err := eachSeed(c.Context(), seeds, sim.Foretell, func(seed uint64, wrong []string) {
 		if len(wrong) == 0 {
 			t.True++
 		} else if len(t.Wrong) < 10 {
 			t.Wrong = append(t.Wrong, fmt.Sprintf("seed %d: %s", seed, wrong[0]))
 		}
+		line.at(seed+1, seeds, fmt.Sprint(t.True, " came true"))
+	})
+	line.over()
+	if err != nil {
+		return err
 	}
 	if output == "json" {
 		if err := printJSON(c.OutOrStdout(), t); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
+	"github.com/sluice-gitops/sluice/reconciler/local"
 	"github.com/sluice-gitops/sluice/source"
 )
 
@@ -39,10 +40,12 @@ func whyCommand() *cobra.Command {
 				if !s.has(args[0]) {
 					return fmt.Errorf("the fleet in %s has no pool and no node %q", dir, args[0])
 				}
-				reasons = slices.DeleteFunc(reasons, func(r reason) bool { return r.Pool != args[0] && r.Node != args[0] })
+				reasons = slices.DeleteFunc(reasons, func(r reason) bool {
+					return (r.Pool != "" || r.Node != "") && r.Pool != args[0] && r.Node != args[0] // what holds the fleet holds everybody
+				})
 				more, err := s.standing(c.Context(), args[0])
 				if err != nil {
-					fmt.Fprintf(c.ErrOrStderr(), "sluice: what each node waits for is not known: %v\n", err)
+					more = []reason{{Check: "unknown", Outcome: policy.Wait, Reason: "what each node waits for is not known: " + err.Error()}}
 				}
 				reasons = append(reasons, more...)
 			}
@@ -92,7 +95,13 @@ func (s snapshot) has(name string) bool {
 // them.
 func (s snapshot) why() []reason {
 	out := []reason{}
-	if s.State.Seen == "" {
+	if why := s.absent(); why != "" {
+		out = append(out, reason{Check: "controller", Outcome: policy.Wait, Reason: why})
+	}
+	switch {
+	case s.State.Silent != "":
+		out = append(out, reason{Check: "git", Outcome: policy.Wait, Reason: "Git does not answer, and pushes are not seen: " + s.State.Silent})
+	case s.State.Seen == "":
 		out = append(out, reason{Check: "git", Outcome: policy.Wait, Reason: "no revision of the repository was ever seen: see what sluice run logs"})
 	}
 	if len(s.State.Refused) > 0 {
@@ -109,9 +118,13 @@ func (s snapshot) why() []reason {
 			out = append(out, reason{Pool: name, Check: "halt", Outcome: policy.Deny, Reason: why + "; push a fix or a revert"})
 		}
 		for _, f := range p.Waiting {
-			out = append(out, reason{Pool: name, Check: f.Check, Outcome: f.Outcome, Reason: f.Reason})
+			if f.Check != "hold" { // those are read anew
+				out = append(out, reason{Pool: name, Check: f.Check, Outcome: f.Outcome, Reason: f.Reason})
+			}
 		}
-		out = append(out, s.holds(name)...)
+		for _, h := range s.heldBy(name) {
+			out = append(out, reason{Pool: name, Check: "hold", Outcome: policy.Wait, Reason: h.String()})
+		}
 	}
 	for _, n := range s.Nodes {
 		out = append(out, s.trouble(n)...)
@@ -119,16 +132,12 @@ func (s snapshot) why() []reason {
 	return out
 }
 
-// holds are those that the pool's own reasons do not speak of: it was at rest when they came, or
-// the controller has not seen them yet.
-func (s snapshot) holds(pool string) (out []reason) {
-	if slices.ContainsFunc(s.State.Pools[pool].Waiting, func(f policy.Finding) bool { return f.Check == "hold" }) {
-		return nil
+// absent says that nobody acts on the fleet; "" where a controller runs, or cannot be looked for.
+func (s snapshot) absent() string {
+	if runs, err := local.Runs(s.dir); runs || err != nil {
+		return ""
 	}
-	for _, h := range s.heldBy(pool) {
-		out = append(out, reason{Pool: pool, Check: "hold", Outcome: policy.Wait, Reason: fmt.Sprintf("held by %s until %s (%s)", h.By, ending(h), h.Reason)})
-	}
-	return out
+	return fmt.Sprintf("no controller runs on this fleet: nothing moves, and pushes are not seen, until sluice run --local %s", s.dir)
 }
 
 // trouble is what a node says of itself.

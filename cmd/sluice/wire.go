@@ -61,7 +61,7 @@ func newLocalFleet(dir string, set settings, log *slog.Logger) (*localFleet, err
 		Fleet:  f.fleet,
 		Forge:  forge,
 		Store:  &local.Store{Dir: dir},
-		Render: render.Options{Profile: set.Profile, ClusterDNS: set.ClusterDNS, KeepZero: set.KeepZero},
+		Render: set.options(),
 		Build:  func(tree fs.FS) ([]render.Build, error) { return builds.Build(tree, nil) },
 		Gate:   policy.Default(),
 		Facts:  inquiry,

@@ -24,7 +24,9 @@ type conversion struct {
 func convert(raw []byte, version string) (types.Config, Errors, Errors) {
 	c := conversion{new: Empty()}
 	if err := json.Unmarshal(raw, &c.old); err != nil {
-		return Empty(), nil, mismatches(raw, reflect.TypeFor[config2](), err)
+		if raw, c.errs = mismatches(raw, reflect.TypeFor[config2](), err); raw == nil || json.Unmarshal(raw, &c.old) != nil {
+			return Empty(), nil, c.errs
+		}
 	}
 	var tree any
 	var s shape

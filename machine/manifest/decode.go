@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"time"
 
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
@@ -118,9 +119,17 @@ func Decode(encoded []byte, into any) Errors {
 // have are dropped. It names them, since their author meant something by them.
 func DecodePruned(encoded []byte, into any) (unknown, errs Errors) {
 	strict, err := kjson.UnmarshalStrict(encoded, into)
-	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
+	wrong, moment := (*json.UnmarshalTypeError)(nil), (*time.ParseError)(nil)
+	switch {
+	case errors.As(err, &wrong):
 		errs = append(errs, mismatch("", wrong))
-	} else if err != nil {
+		if rest, less := without(encoded, wrong.Field); less { // a decoder says its first mismatch only
+			more, others := DecodePruned(rest, into)
+			return more, append(errs, others...)
+		}
+	case errors.As(err, &moment):
+		errs.add("", "%q is no time such as 2026-12-24T08:00:00Z", moment.Value) // a decoder does not say where
+	case err != nil:
 		errs.add("", "is not JSON that can be read")
 	}
 	for _, e := range strict {
@@ -133,6 +142,40 @@ func DecodePruned(encoded []byte, into any) (unknown, errs Errors) {
 		}
 	}
 	return unknown, errs
+}
+
+// without is JSON without a field, in every element of the lists on the way to it. less says
+// whether it was there.
+func without(encoded []byte, field string) (out []byte, less bool) {
+	var tree any
+	d := json.NewDecoder(bytes.NewReader(encoded))
+	d.UseNumber()
+	if field == "" || d.Decode(&tree) != nil {
+		return nil, false
+	}
+	var cut func(tree any, steps []string)
+	cut = func(tree any, steps []string) {
+		switch tree := tree.(type) {
+		case []any:
+			for _, e := range tree {
+				cut(e, steps)
+			}
+		case map[string]any:
+			inner, there := tree[steps[0]]
+			if len(steps) > 1 {
+				cut(inner, steps[1:])
+			} else if there {
+				delete(tree, steps[0])
+				less = true
+			}
+		}
+	}
+	cut(tree, strings.Split(field, "."))
+	if !less {
+		return nil, false
+	}
+	out, err := json.Marshal(tree)
+	return out, err == nil
 }
 
 // mismatch names the types only: the value may be secret.

@@ -44,11 +44,18 @@ func parseIgnition(raw []byte) (types.Config, Errors, Errors) {
 // parse3 reads 3.0 to 3.5 with Ignition's own packages.
 func parse3(raw []byte) (types.Config, Errors, Errors) {
 	var config types.Config
+	var errs Errors
 	if err := json.Unmarshal(raw, &config); err != nil {
-		return Empty(), nil, mismatches(raw, reflect.TypeFor[types.Config](), err)
+		if raw, errs = mismatches(raw, reflect.TypeFor[types.Config](), err); raw == nil {
+			return Empty(), nil, errs
+		}
+		config = types.Config{}
+		if err := json.Unmarshal(raw, &config); err != nil {
+			return Empty(), nil, errs
+		}
 	}
-	errs := fixDataURLs(&config)
-	if len(errs) > 0 {
+	if damaged := fixDataURLs(&config); len(damaged) > 0 {
+		errs = append(errs, damaged...)
 		raw = encoded(config) // with the damaged URLs taken out, so that all else is checked, too
 	}
 	parsed, found, err := v3.ParseCompatibleVersion(raw)
@@ -59,7 +66,7 @@ func parse3(raw []byte) (types.Config, Errors, Errors) {
 	}
 	for _, e := range found.Entries {
 		at := Error{Field: fieldOf(tree, e.Context), Why: reason(e)}
-		if e.Kind == report.Error {
+		if e.Kind == report.Error && !errs.at(at.Field) {
 			errs = append(errs, at)
 		} else if e.Kind == report.Warn {
 			warnings = append(warnings, at)
@@ -71,20 +78,23 @@ func parse3(raw []byte) (types.Config, Errors, Errors) {
 	if len(errs) == 0 {
 		config = parsed
 	}
+	config.Ignition.Version = types.MaxVersion.String() // or what is wrong would hide what else is
 	return config, append(warnings, suspiciousModes(config)...), errs
 }
 
-// mismatches are all the places where raw does not have the type t. err is what json said first.
-func mismatches(raw []byte, t reflect.Type, err error) Errors {
+// mismatches are all the places where raw does not have the type t, and raw without them, or nil.
+// err is what json said first.
+func mismatches(raw []byte, t reflect.Type, err error) ([]byte, Errors) {
 	var tree any
 	var s shape
-	if json.Unmarshal(raw, &tree) == nil {
-		s.compare(tree, t, inConfig)
-	}
+	fit := json.Unmarshal(raw, &tree) == nil && s.compare(tree, t, inConfig)
 	if len(s.wrong) == 0 {
 		s.wrong.add(inConfig, "%v", err)
 	}
-	return s.wrong
+	if !fit {
+		return nil, s.wrong
+	}
+	return encoded(withoutNil(tree)), s.wrong
 }
 
 // downgrade reads 3.6. All that it has over 3.5 is special mode bits and Clevis pins of any name:
@@ -130,7 +140,8 @@ func versionOf(raw []byte) (string, Errors) {
 	}
 	field := inConfig + ".ignition.version"
 	if err := json.Unmarshal(raw, &head); err != nil {
-		return "", mismatches(raw, reflect.TypeOf(head), err)
+		_, errs := mismatches(raw, reflect.TypeOf(head), err)
+		return "", errs
 	}
 	switch v := head.Ignition.Version; v {
 	case "2.0.0", "2.1.0", "2.2.0", "2.3.0", "2.4.0", "2.5.0-experimental",
@@ -222,9 +233,12 @@ func fieldOf(tree any, at path.ContextPath) string {
 	return out.String()
 }
 
+// naming are the keys that list elements go by.
+var naming = []string{"path", "name", "device"}
+
 func elementName(element any, index int) string {
 	object, _ := element.(map[string]any)
-	for _, key := range []string{"path", "name", "device"} {
+	for _, key := range naming {
 		if s, ok := object[key].(string); ok && s != "" {
 			return s
 		}
@@ -259,6 +273,7 @@ var advice = map[string]string{
 	ignerrors.ErrDirtyPath.Error():               `is not clean: write it without "..", "." and "//"`,
 	ignerrors.ErrBothIDAndNameSet.Error():        "has both id and name: give one",
 	ignerrors.ErrCompressionInvalid.Error():      "only gzip is read",
+	ignerrors.ErrFileIllegalMode.Error():         "is not between 0 and 0777",
 }
 
 // unusedKey tells what a key of Ignition 2 that was left in a config of 3 is now.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // usual are the modes that people give to files and directories.
@@ -23,9 +24,14 @@ func misread(mode int) (meant string, probably bool) {
 	return fmt.Sprintf("0%s (decimal %d)", digits, octal), true
 }
 
-// quotedMode says what to write in the place of a mode that is a string.
+// quotedMode says what to write in the place of a mode that is a string. Without the 0 of octal
+// digits it may have been meant as a decimal number.
 func quotedMode(s string) string {
-	n, err := strconv.ParseUint(s, 8, 12)
+	decimal, err := strconv.ParseInt(s, 10, 12)
+	if err == nil && s[0] != '0' && slices.Contains(usual, decimal) {
+		return fmt.Sprintf("is a string: write the number %#o (decimal %d)", decimal, decimal)
+	}
+	n, err := strconv.ParseUint(strings.TrimPrefix(strings.ToLower(s), "0o"), 8, 12)
 	if err != nil {
 		return "is a string, expected a number such as 0644 (decimal 420)"
 	}

@@ -9,54 +9,88 @@ import (
 )
 
 // shape compares decoded JSON with the type that it is for, as encoding/json would read it. It
-// finds every difference, where a decoder stops at its first.
+// finds every difference, where a decoder stops at its first, and takes what differs out.
 type shape struct {
 	wrong   Errors // of another type
 	unknown Errors // keys that the type does not have
 }
 
-func (s *shape) compare(tree any, t reflect.Type, at string) {
+// compare says whether the tree is fit to be read: an element without the name that it goes by
+// is not.
+func (s *shape) compare(tree any, t reflect.Type, at string) bool {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if tree == nil {
-		return
+		return true
 	}
+	fit := false
 	switch t.Kind() {
 	case reflect.Struct:
-		object, ok := tree.(map[string]any)
-		if !ok {
-			s.mismatch(tree, t, at)
-		}
-		for _, key := range slices.Sorted(maps.Keys(object)) {
-			value := object[key]
-			if field, known := fieldFor(t, key); known {
-				s.compare(value, field.Type, at+"."+key)
-			} else {
-				s.unknown.add(at+"."+key, "is not a key of this version of Ignition: it is ignored")
-			}
+		var object map[string]any
+		if object, fit = tree.(map[string]any); fit {
+			return s.object(object, t, at)
 		}
 	case reflect.Slice:
-		list, ok := tree.([]any)
-		if !ok {
-			s.mismatch(tree, t, at)
-		}
-		for i, element := range list {
-			s.compare(element, t.Elem(), at+"["+elementName(element, i)+"]")
+		var list []any
+		if list, fit = tree.([]any); fit {
+			return s.list(list, t, at)
 		}
 	case reflect.String:
-		if _, ok := tree.(string); !ok {
-			s.mismatch(tree, t, at)
-		}
+		_, fit = tree.(string)
 	case reflect.Bool:
-		if _, ok := tree.(bool); !ok {
-			s.mismatch(tree, t, at)
-		}
+		_, fit = tree.(bool)
 	default:
-		if n, ok := tree.(float64); !ok || n != math.Trunc(n) || math.Abs(n) > 1<<53 {
-			s.mismatch(tree, t, at)
+		var n float64
+		n, fit = tree.(float64)
+		fit = fit && n == math.Trunc(n) && math.Abs(n) <= 1<<53
+	}
+	if !fit {
+		s.mismatch(tree, t, at)
+	}
+	return fit
+}
+
+func (s *shape) object(object map[string]any, t reflect.Type, at string) bool {
+	fit := true
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		field, known := fieldFor(t, key)
+		if !known {
+			s.unknown.add(at+"."+key, "is not a key of this version of Ignition: it is ignored")
+		} else if !s.compare(object[key], field.Type, at+"."+key) {
+			delete(object, key)
+			fit = fit && !slices.Contains(naming, key)
 		}
 	}
+	return fit
+}
+
+func (s *shape) list(list []any, t reflect.Type, at string) bool {
+	for i, element := range list {
+		if !s.compare(element, t.Elem(), at+"["+elementName(element, i)+"]") {
+			list[i] = nil
+		}
+	}
+	return true
+}
+
+// withoutNil takes what is nil out of all lists.
+func withoutNil(tree any) any {
+	switch tree := tree.(type) {
+	case map[string]any:
+		for key, value := range tree {
+			tree[key] = withoutNil(value)
+		}
+	case []any:
+		kept := tree[:0]
+		for _, e := range tree {
+			if e != nil {
+				kept = append(kept, withoutNil(e))
+			}
+		}
+		return kept
+	}
+	return tree
 }
 
 // mismatch names types and modes only: any other value may be secret.

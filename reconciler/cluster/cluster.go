@@ -37,7 +37,7 @@ type Collector struct {
 	mu sync.Mutex
 
 	nodes     []blockers.Node
-	pods      []pod
+	pods      []*pod
 	budgets   []budget
 	services  []key
 	endpoints map[key]map[string]bool // of a Service: the names of the pods that are ready
@@ -146,7 +146,7 @@ func (c *Collector) Snapshot(at time.Time) (*blockers.Snapshot, error) {
 		return nil, err
 	}
 	slices.SortFunc(c.nodes, func(a, b blockers.Node) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(c.pods, func(a, b pod) int {
+	slices.SortFunc(c.pods, func(a, b *pod) int {
 		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	for i := 1; i < len(c.nodes); i++ {

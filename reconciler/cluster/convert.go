@@ -16,7 +16,8 @@ import (
 // pod is a pod as the snapshot has it, and what is needed to join it with other objects.
 type pod struct {
 	blockers.Pod
-	meta   metav1.ObjectMeta // for the drain library
+	owners []metav1.OwnerReference
+	notes  map[string]string // annotations
 	claims []string          // PersistentVolumeClaims that it mounts
 	etcd   bool
 }
@@ -54,9 +55,8 @@ func nodeOf(o *corev1.Node) (n blockers.Node, heard time.Time) {
 	return n, heard
 }
 
-func podOf(o *corev1.Pod) pod {
-	p := pod{meta: o.ObjectMeta}
-	p.meta.ManagedFields = nil // large, and nobody's business here
+func podOf(o *corev1.Pod) *pod {
+	p := &pod{owners: o.OwnerReferences, notes: o.Annotations}
 	p.Pod = blockers.Pod{
 		Namespace: o.Namespace, Name: o.Name, Node: o.Spec.NodeName, Labels: o.Labels,
 		Phase: string(o.Status.Phase), Finalizers: o.Finalizers, Grace: 30 * time.Second,

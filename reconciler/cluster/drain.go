@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime"
-	"slices"
 	"strings"
-	"sync"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -97,30 +94,55 @@ func (sealed) RoundTrip(req *http.Request) (*http.Response, error) {
 
 var errSealed = errors.New("a record answers no such question, and changes nothing")
 
-// ask has the filters of the drain library judge every pod, node by node; nodes are shared among
-// the processors.
+// ask has the filters of the drain library judge the pods, one of each look.
 func (c *Collector) ask() error {
 	refusing, err := kubernetes.NewForConfigAndClient(&rest.Config{Host: "https://record.invalid"}, &http.Client{Transport: sealed{}})
 	if err != nil {
 		return fmt.Errorf("open the record: %w", err)
 	}
-	var crews sync.WaitGroup
-	n := runtime.GOMAXPROCS(0)
-	errs := make([]error, n)
-	for i := range n {
-		from, to := c.border(len(c.pods)*i/n), c.border(len(c.pods)*(i+1)/n)
-		crews.Go(func() { errs[i] = c.judge(refusing, c.pods[from:to]) })
+	r := &record{Interface: refusing, sets: c.sets}
+	library := helper(r)
+	answers := map[look]answer{}
+	for _, p := range c.pods {
+		like := p.look()
+		a, ok := answers[like]
+		if !ok {
+			if a, err = p.alone(library, r); err != nil {
+				return err
+			}
+			answers[like] = a
+		}
+		p.Fate, p.Refusal, p.Why = a.fate, a.refusal, a.why
 	}
-	crews.Wait()
-	return errors.Join(errs...)
+	return nil
 }
 
-// border is the first place from i on at which another node begins.
-func (c *Collector) border(i int) int {
-	for i > 0 && i < len(c.pods) && c.pods[i].Node == c.pods[i-1].Node {
-		i++
+// look is all of a pod that the library's filters look at, its name apart, which is in their words
+// only. Pods that look alike fare alike, in whatever company.
+type look struct {
+	namespace, phase          string
+	scratch, static, deleting bool
+	owned                     bool
+	version, kind, name       string // of the controller
+}
+
+func (p *pod) look() look {
+	_, static := p.notes[corev1.MirrorPodAnnotationKey]
+	l := look{namespace: p.Namespace, phase: p.Phase, scratch: p.Scratch, static: static, deleting: !p.Deleting.IsZero()}
+	for _, o := range p.owners {
+		if o.Controller != nil && *o.Controller {
+			l.owned, l.version, l.kind, l.name = true, o.APIVersion, o.Kind, o.Name
+			break
+		}
 	}
-	return i
+	return l
+}
+
+// answer is what the library says of a look.
+type answer struct {
+	fate    blockers.Fate
+	refusal blockers.Refusal
+	why     string
 }
 
 // helper drains with the options that MCO uses, but for one: force is off, so that a pod that
@@ -132,63 +154,36 @@ func helper(r *record) *drain.Helper {
 	}
 }
 
-// judge asks about the pods of some nodes. The library tells what it would evict, and what it refuses only in words about a whole node: where
-// it refuses, it is asked again about each pod that it would not evict.
-func (c *Collector) judge(refusing kubernetes.Interface, pods []pod) error {
-	r := &record{Interface: refusing, sets: c.sets}
-	library := helper(r)
-	for len(pods) > 0 {
-		n := slices.IndexFunc(pods, func(p pod) bool { return p.Node != pods[0].Node })
-		if n < 0 {
-			n = len(pods)
-		}
-		mine := pods[:n]
-		pods = pods[n:]
-		r.node, r.pods = mine[0].Node, r.pods[:0]
-		for i := range mine {
-			r.pods = append(r.pods, mine[i].shown())
-		}
-		goes, refusals := library.GetPodsForDeletion(r.node)
-		if goes == nil {
-			return fmt.Errorf("ask the drain library about node %s: %w", r.node, errors.Join(refusals...))
-		}
-		evicted := map[key]bool{}
-		for _, p := range goes.Pods() {
-			evicted[key{p.Namespace, p.Name}] = true
-		}
-		for i := range mine {
-			p := &mine[i]
-			p.Fate = blockers.Stays
-			if evicted[key{p.Namespace, p.Name}] {
-				p.Fate = blockers.Evicted
-			} else if len(refusals) > 0 {
-				p.alone(library, r)
-			}
-		}
-	}
-	return nil
-}
-
 // alone asks about one pod.
-func (p *pod) alone(library *drain.Helper, r *record) {
-	r.pods = append(r.pods[:0], p.shown())
-	_, why := library.GetPodsForDeletion(r.node)
-	if len(why) == 0 {
-		return
+func (p *pod) alone(library *drain.Helper, r *record) (answer, error) {
+	r.node, r.pods = p.Node, append(r.pods[:0], p.shown())
+	goes, why := library.GetPodsForDeletion(r.node)
+	switch {
+	case goes == nil:
+		return answer{}, fmt.Errorf("ask the drain library about node %s: %w", r.node, errors.Join(why...))
+	case len(why) == 0 && len(goes.Pods()) == 0:
+		return answer{fate: blockers.Stays}, nil
+	case len(why) == 0:
+		return answer{fate: blockers.Evicted}, nil
 	}
-	words := why[0].Error()
-	p.Fate, p.Refusal, p.Why = blockers.Refused, blockers.Other, strings.TrimSuffix(words, ": "+p.Namespace+"/"+p.Name)
-	switch up, ok := controller(p.Namespace, p.meta.OwnerReferences); {
+	a := answer{blockers.Refused, blockers.Other, strings.TrimSuffix(why[0].Error(), ": "+p.Namespace+"/"+p.Name)}
+	switch up, ok := controller(p.Namespace, p.owners); {
 	case !ok:
-		p.Refusal = blockers.Bare
+		a.refusal = blockers.Bare
 	case up.kind == "DaemonSet":
-		p.Refusal = blockers.Orphan
+		a.refusal = blockers.Orphan
 	}
+	return a, nil
 }
 
 // shown is the pod as far as the library's filters look at it.
 func (p *pod) shown() corev1.Pod {
-	out := corev1.Pod{ObjectMeta: p.meta}
+	out := corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: p.Namespace, Name: p.Name, Labels: p.Labels, Annotations: p.notes, Finalizers: p.Finalizers, OwnerReferences: p.owners,
+	}}
+	if !p.Deleting.IsZero() {
+		out.DeletionTimestamp = &metav1.Time{Time: p.Deleting}
+	}
 	out.Spec.NodeName = p.Node
 	if p.Scratch {
 		out.Spec.Volumes = scratch

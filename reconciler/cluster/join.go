@@ -17,8 +17,8 @@ const Recipe = "kubectl get nodes,pods,pdb,services,endpointslices,replicasets,s
 func (c *Collector) missing() ([]string, error) {
 	want := map[string]bool{}
 	for i := range c.pods {
-		p := &c.pods[i]
-		up, _ := controller(p.Namespace, p.meta.OwnerReferences)
+		p := c.pods[i]
+		up, _ := controller(p.Namespace, p.owners)
 		switch up.kind {
 		case "DaemonSet":
 			if len(c.sets) == 0 {
@@ -59,7 +59,7 @@ func (c *Collector) join(s *blockers.Snapshot) {
 		node[s.Nodes[i].Name] = &s.Nodes[i]
 	}
 	for i := range s.Pods {
-		p, from := &s.Pods[i], &c.pods[i]
+		p, from := &s.Pods[i], c.pods[i]
 		places[key{p.Namespace, p.Name}] = p
 		if n := node[p.Node]; n != nil {
 			n.Requested.Add(p.Requests)
@@ -74,7 +74,7 @@ func (c *Collector) join(s *blockers.Snapshot) {
 				p.Pins = append(p.Pins, why)
 			}
 		}
-		if up, ok := controller(p.Namespace, from.meta.OwnerReferences); ok {
+		if up, ok := controller(p.Namespace, from.owners); ok {
 			if above, ok := c.parents[up]; ok && c.workloads[above] != nil {
 				up = above
 			}

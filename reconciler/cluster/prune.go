@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,7 +20,7 @@ metadata { name namespace labels finalizers generation creationTimestamp deletio
 	annotations { kubernetes.io/config.mirror karpenter.sh/do-not-disrupt cluster-autoscaler.kubernetes.io/safe-to-evict } }
 spec { nodeName unschedulable taints replicas terminationGracePeriodSeconds overhead
 	minAvailable maxUnavailable selector unhealthyPodEvictionPolicy volumeName nodeAffinity hostPath local
-	volumes { name emptyDir hostPath persistentVolumeClaim { claimName } ephemeral { } }
+	volumes { name emptyDir { } hostPath { path } persistentVolumeClaim { claimName } ephemeral { } }
 	containers { resources { requests } }
 	initContainers { restartPolicy resources { requests } } }
 status { phase allocatable observedGeneration currentHealthy desiredHealthy expectedPods disruptionsAllowed
@@ -197,9 +198,20 @@ func space(src []byte, i int) (int, error) {
 		if c := src[i]; c > ' ' || class[c] != blank {
 			return i, nil
 		}
+		i = indented(src, i)
 	}
 	return i, errShort
 }
+
+// indented passes over spaces, eight at a time: half of what kubectl prints is those. What is left
+// of them, one at least, stands at the place that it returns and behind.
+func indented(src []byte, i int) int {
+	for ; i+9 <= len(src) && binary.LittleEndian.Uint64(src[i+1:]) == eightSpaces; i += 8 {
+	}
+	return i
+}
+
+const eightSpaces = 0x2020202020202020
 
 // text is the end of the string at i.
 func text(src []byte, i int) (int, error) {
@@ -253,6 +265,8 @@ func skip(src []byte, i int) (int, error) {
 			if depth--; depth == 0 {
 				return at + 1, nil
 			}
+		case blank:
+			at = indented(src, at)
 		}
 		at++
 	}

@@ -105,8 +105,9 @@ func (s *stream) decode(c *Collector) error {
 	var workers sync.WaitGroup
 	for range cap(batches) {
 		workers.Go(func() {
+			var pods podReader
 			for b := range batches {
-				if err := c.decode(b); err != nil {
+				if err := c.decode(b, &pods); err != nil {
 					select {
 					case failed <- err:
 					default:
@@ -138,17 +139,27 @@ func (s *stream) decode(c *Collector) error {
 	}
 }
 
-func (c *Collector) decode(b batch) error {
+func (c *Collector) decode(b batch, pods *podReader) error {
 	from := 0
 	for _, f := range b.found {
-		o := empty(f.kind)
-		if err := json.Unmarshal(b.raw[from:f.end], o); err != nil {
+		o, err := decode(f.kind, b.raw[from:f.end], pods)
+		if err != nil {
 			return fmt.Errorf("items[%d]: read a %s: %w", f.place, f.kind, err)
 		}
 		from = f.end
 		c.Add(o)
 	}
 	return nil
+}
+
+func decode(kind string, raw []byte, pods *podReader) (kruntime.Object, error) {
+	if kind == "Pod" {
+		if p, err := pods.read(raw); err == nil {
+			return p, nil
+		}
+	}
+	o := empty(kind)
+	return o, json.Unmarshal(raw, o)
 }
 
 // versions are the kinds that matter, and how they are written.

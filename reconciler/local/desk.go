@@ -64,7 +64,9 @@ func (d Desk) Allow(commit string) error {
 }
 
 func (d Desk) read() (a asked, err error) {
-	_, err = durable.ReadJSON(d.path("holds.json"), &a)
+	if _, err = durable.ReadJSON(d.path("holds.json"), &a); err != nil {
+		err = fmt.Errorf("%w: put the file right, or take it away to have no holds", err)
+	}
 	return a, err
 }
 
@@ -87,7 +89,7 @@ func (d Desk) change(what func(*asked)) error {
 	}
 	a, err := d.read()
 	if err != nil {
-		return fmt.Errorf("read holds: %w: put the file right, or take it away to have no holds", err)
+		return fmt.Errorf("read holds: %w", err)
 	}
 	what(&a)
 	return durable.WriteJSON(d.path("holds.json"), a, 0o644)

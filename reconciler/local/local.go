@@ -285,9 +285,29 @@ func Lock(dir string) (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("lock %s: another controller runs on this fleet", dir)
+	for range 10 { // whoever asks whether a controller runs has the lock for an instant
+		if err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+			return func() { file.Close() }, nil
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
-	return func() { file.Close() }, nil
+	file.Close()
+	return nil, fmt.Errorf("lock %s: another controller runs on this fleet", dir)
+}
+
+// Runs says whether a controller runs on the fleet now.
+func Runs(dir string) (bool, error) {
+	file, err := os.Open(filepath.Join(dir, "lock"))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("open lock: %w", err)
+	}
+	defer file.Close() // releases it
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return true, nil
+	}
+	return false, err
 }

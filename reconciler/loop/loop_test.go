@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -165,9 +166,15 @@ func TestGitAwayLeavesTheLastGoodRevisionInForce(t *testing.T) {
 			t.Errorf("restarted %t: the good revision is %s, want %s", restarted, source.Short(at), source.Short(commit))
 		}
 	}
+	if !strings.Contains(w.state().Silent, errDown.Error()) {
+		t.Errorf("nobody can read why Git is not heard: %q", w.state().Silent)
+	}
 	w.source.Fail(nil)
 	w.settle()
 	w.holdAt(w.source.Head())
+	if w.state().Silent != "" {
+		t.Errorf("Git answers, and is called silent: %q", w.state().Silent)
+	}
 }
 
 func TestGitThatNeverAnsweredOrdersNothing(t *testing.T) {
@@ -175,8 +182,8 @@ func TestGitThatNeverAnsweredOrdersNothing(t *testing.T) {
 	w.source.Push(reboots("a"))
 	w.source.Fail(errDown)
 	w.run(5)
-	if w.store.saves != 0 {
-		t.Errorf("%d saves of nothing", w.store.saves)
+	if s := w.state(); !strings.Contains(s.Silent, errDown.Error()) || s.Good.Commit != "" || w.store.saves != 1 {
+		t.Errorf("%d saves, %+v; want one, of the silence alone", w.store.saves, s)
 	}
 	if w.fleet.writes != 0 || w.forge.Writes() != 0 {
 		t.Errorf("%d writes to nodes and %d to the forge of a repository that was never seen", w.fleet.writes, w.forge.Writes())

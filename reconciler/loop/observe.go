@@ -3,7 +3,6 @@ package loop
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/sluice-gitops/sluice/machine"
@@ -39,6 +38,9 @@ type rendering struct {
 func (l *Loop) observe(ctx context.Context, state reconciler.State) (reconciler.Observed, error) {
 	o := reconciler.Observed{Now: l.Now(), Gate: l.Gate, Self: l.Self, Guardrail: l.Guard}
 	l.look(ctx)
+	if l.eyes.gitErr != nil {
+		o.Silent = l.eyes.gitErr.Error()
+	}
 	if err := l.head(ctx, state, l.ask(ctx, &o), &o); err != nil {
 		return o, err
 	}
@@ -71,9 +73,14 @@ func (l *Loop) ask(ctx context.Context, o *reconciler.Observed) (allowed string)
 	}
 	if o.Holds = holds; err != nil {
 		l.Log.Error("the operators' holds cannot be read; nothing starts", "error", err)
-		o.Holds = []policy.Hold{{By: "sluice", Reason: "the holds cannot be read: " + err.Error()}}
+		o.Holds = []policy.Hold{Unreadable(err)}
 	}
 	return allowed
+}
+
+// Unreadable is the hold that stands for those which cannot be read.
+func Unreadable(err error) policy.Hold {
+	return policy.Hold{By: "sluice", Reason: "the holds cannot be read: " + err.Error()}
 }
 
 // look asks the remote, unless it was asked within the poll interval.
@@ -117,22 +124,8 @@ func (l *Loop) known(ctx context.Context, state reconciler.State, o reconciler.O
 	for _, p := range o.Head.Pools {
 		out[p.Target()] = p.Config
 	}
-	named := []machine.Digest{}
-	for _, p := range state.Pools {
-		named = append(named, p.Target, p.Spurned)
-		for _, l := range p.History {
-			named = append(named, l.Config) // what a rollback may go back to
-		}
-		for _, b := range p.Begun {
-			named = append(named, b.Sent...)
-		}
-	}
-	for _, n := range o.Nodes {
-		named = append(named, n.Report.Config, n.Order.Config)
-	}
-	slices.Sort(named)
-	for _, d := range slices.Compact(named) {
-		if _, ok := out[d]; ok || d == "" {
+	for _, d := range state.Named(o.Nodes) {
+		if _, ok := out[d]; ok {
 			continue
 		}
 		if c, ok := l.eyes.kept[d]; ok {

@@ -1,6 +1,8 @@
 package preview
 
 import (
+	"strings"
+
 	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
@@ -31,6 +33,11 @@ func (r *Report) obstruct(in Input) {
 		p.Blockers = found
 		if totals.Nodes > 0 {
 			p.Pods = &totals
+		}
+		for _, x := range found {
+			if x.Kind == blockers.Unknown { // what is not in the record is not out of the way
+				r.note(policy.Finding{Check: "cluster", Outcome: policy.Warn, Reason: "pool " + p.Name + ": " + strings.TrimPrefix(x.Object()+": ", ": ") + x.Reason})
+			}
 		}
 		if why := blockers.Summary(found, d); why != "" {
 			r.note(policy.Finding{Check: "drain", Outcome: policy.Warn, Reason: "pool " + p.Name + ": " + why})

@@ -78,49 +78,48 @@ func order(p render.Pool, st reconciler.Pool) []string {
 	return slices.Compact(out)
 }
 
+// bill is what one node pays, and what makes it so.
+type bill struct {
+	kind  impact.Kind
+	cause string
+}
+
 // price says what each node of a pool pays, and for which of them that is more than the change.
 func (w *world) price(p *Pool, in Input, merged render.Pool) {
-	type bill struct {
-		kind  impact.Kind
-		cause string
-	}
 	var (
-		alone    = p.Kind // the change by itself
-		standing = find(in.Standing, merged.Name)
-		paid     = map[machine.Digest]bill{}
-		also     Also
-		at       = map[machine.Digest]bool{}
+		alone = p.Kind // the change by itself
+		paid  = map[machine.Digest]bill{}
+		also  Also
+		at    = map[machine.Digest]bool{}
 	)
-	if p.Was != "" {
-		standing = find(in.Standing, p.Was)
-	}
-	for _, n := range w.seen.Nodes {
+	for i := range w.seen.Nodes {
+		n := &w.seen.Nodes[i]
 		if w.member[n.Name] != merged.Name {
 			continue
 		}
 		if len(n.Report.Drift) > 0 {
 			p.Drifted = append(p.Drifted, Drifted{Node: n.Name, Drift: n.Report.Drift})
 		}
-		has := n.Report.Config
-		if has == merged.Target() {
+		b, moves := w.charge(n, merged, paid)
+		if !moves {
 			p.Nodes["unchanged"] = append(p.Nodes["unchanged"], n.Name)
 			continue
 		}
-		b, ok := paid[has]
-		if !ok {
-			b.kind, b.cause = w.way(has, merged)
-			paid[has] = b
-			if b.kind == impact.Impossible && p.blocked == "" {
-				p.blocked = "node " + n.Name + ": " + guilty(b.cause, origin(merged, b.cause))
-			}
+		if b.kind == impact.Impossible && p.blocked == "" {
+			p.blocked = "node " + n.Name + ": " + guilty(b.cause, origin(merged, b.cause))
 		}
 		p.Nodes[b.kind.String()] = append(p.Nodes[b.kind.String()], n.Name)
 		p.Kind = max(p.Kind, b.kind)
-		if has != standing.Target() {
-			also.Nodes, at[has] = append(also.Nodes, n.Name), true
-			if len(also.Nodes) == 1 || b.kind > also.Kind {
-				also.Kind, also.Cause = b.kind, b.cause
-			}
+		home, has := w.home[n.Name], n.Report.Config
+		if home != merged.Name && home != p.Was {
+			p.join(home, n.Name, b)
+		}
+		if home == "" && has == "" || has == find(in.Standing, home).Target() {
+			continue // the base is what it has
+		}
+		also.Nodes, at[has] = append(also.Nodes, n.Name), true
+		if len(also.Nodes) == 1 || b.kind > also.Kind {
+			also.Kind, also.Cause = b.kind, b.cause
 		}
 	}
 	if len(also.Nodes) > 0 {
@@ -128,6 +127,49 @@ func (w *world) price(p *Pool, in Input, merged render.Pool) {
 		also.Since, also.Commits = queued(in, merged.Name, at)
 		p.Also = &also
 	}
+}
+
+// charge is what the way of a node costs, from wherever it may be, as Step reckons. It is false
+// where the node is what it will be.
+func (w *world) charge(n *reconciler.Node, to render.Pool, paid map[machine.Digest]bill) (worst bill, moves bool) {
+	for _, has := range append(w.state.Pools[w.home[n.Name]].Bound(n), n.Report.Config) {
+		if has == to.Target() {
+			continue
+		}
+		b, ok := paid[has]
+		if !ok {
+			b.kind, b.cause = w.way(has, to)
+			paid[has] = b
+		}
+		if !moves || b.kind > worst.kind {
+			worst = b
+		}
+		moves = true
+	}
+	return worst, moves
+}
+
+// join notes a node that comes from another pool.
+func (p *Pool) join(from, node string, b bill) {
+	i := slices.IndexFunc(p.Joining, func(j Joining) bool { return j.From == from })
+	if i < 0 {
+		i, p.Joining = len(p.Joining), append(p.Joining, Joining{From: from, Kind: b.kind, Cause: b.cause})
+	}
+	j := &p.Joining[i]
+	j.Nodes = append(j.Nodes, node)
+	if b.kind > j.Kind {
+		j.Kind, j.Cause = b.kind, b.cause
+	}
+}
+
+// outside counts the nodes that no pool takes, neither before nor after.
+func (w *world) outside() (n int) {
+	for name := range w.index {
+		if w.member[name] == "" && w.home[name] == "" {
+			n++
+		}
+	}
+	return n
 }
 
 // queued are the commits that nodes with such configs have yet to take up, from the oldest that

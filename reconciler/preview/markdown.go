@@ -75,7 +75,7 @@ func (r Report) table(b *strings.Builder) {
 			calm = append(calm, p)
 			continue
 		}
-		row := fmt.Sprintf("| %s | %d | %s | %s | %s |\n", code(p.Name), p.count(), p.action(), p.why(), p.waves(r.Inventory))
+		row := fmt.Sprintf("| %s | %s | %s | %s | %s |\n", code(p.Name), r.crew(p), p.action(), p.why(), p.waves(r.Inventory))
 		if n := utf8.RuneCountInString(row); rows < mostRows && n <= room {
 			b.WriteString(row)
 			rows, room = rows+1, room-n
@@ -86,14 +86,11 @@ func (r Report) table(b *strings.Builder) {
 	if more > 0 {
 		fmt.Fprintf(b, "| %s | | | | |\n", plural(more, "more pool", "more pools"))
 	}
-	switch total := 0; {
+	switch {
 	case len(calm) == 1:
-		fmt.Fprintf(b, "| %s | %d | unchanged | | |\n", code(calm[0].Name), calm[0].count())
+		fmt.Fprintf(b, "| %s | %s | unchanged | | |\n", code(calm[0].Name), r.crew(calm[0]))
 	case len(calm) > 1:
-		for _, p := range calm {
-			total += p.count()
-		}
-		fmt.Fprintf(b, "| %d other pools | %d | unchanged | | |\n", len(calm), total)
+		fmt.Fprintf(b, "| %d other pools | %s | unchanged | | |\n", len(calm), r.crew(calm...))
 	}
 }
 
@@ -123,6 +120,7 @@ func (r Report) notes(b *strings.Builder) {
 		}
 	}
 	for _, p := range pools {
+		all = append(all, p.joining(code)...)
 		if p.RollbackOf != "" {
 			all = append(all, fmt.Sprintf("Pool %s goes back to what %s was.", code(p.Name), code(source.Short(p.RollbackOf))))
 		}
@@ -218,11 +216,14 @@ func (r Report) compared() string {
 	if r.Base != r.MergeBase {
 		fmt.Fprintf(&b, ", on top of what the branch has since (%s)", code(source.Short(r.Base)))
 	}
-	if told := r.Inventory - r.Assumed; told > 0 {
+	if told := r.Inventory - r.Assumed - r.Outside; told > 0 {
 		fmt.Fprintf(&b, ", and with what %s of themselves", plural(told, "node reports", "nodes report"))
 	}
 	if r.Assumed > 0 {
 		fmt.Fprintf(&b, "; %s taken to be at the base", plural(r.Assumed, "node of the inventory is", "nodes of the inventory are"))
+	}
+	if r.Outside > 0 {
+		fmt.Fprintf(&b, "; %s in no pool", plural(r.Outside, "node is", "nodes are"))
 	}
 	if !r.Recorded.IsZero() {
 		fmt.Fprintf(&b, "; workloads as of %s", moment(r.Recorded))
@@ -239,6 +240,18 @@ func (r Report) byDisturbance() []Pool {
 
 // calm says that the proposal has nothing to do with a pool, and that none of its nodes moves.
 func (p Pool) calm() bool { return !p.Changed && len(p.Waves) == 0 && len(p.Left) == 0 && p.Was == "" }
+
+// crew is how many nodes pools have; "?" where no nodes are known at all.
+func (r Report) crew(pools ...Pool) string {
+	if r.Inventory == 0 {
+		return "?"
+	}
+	total := 0
+	for _, p := range pools {
+		total += p.count()
+	}
+	return fmt.Sprint(total)
+}
 
 func (p Pool) count() int {
 	total := 0
@@ -262,13 +275,10 @@ func (p Pool) action() string {
 
 // why is the action that makes the kind; what else is asked for is counted.
 func (p Pool) why() string {
-	if len(p.Actions) == 0 {
-		if p.Also != nil {
-			return "earlier commits"
-		}
-		return ""
+	at := slices.IndexFunc(p.Actions, func(c Cause) bool { return c.Kind == p.Kind })
+	if at < 0 {
+		return p.besides()
 	}
-	at := max(0, slices.IndexFunc(p.Actions, func(c Cause) bool { return c.Kind == p.Kind }))
 	out := code(p.Actions[at].Cause)
 	if unit := p.Actions[at].Unit; unit != "" {
 		out += " → " + code(unit)
@@ -277,6 +287,22 @@ func (p Pool) why() string {
 		out += fmt.Sprintf(", %d more", more)
 	}
 	return out
+}
+
+// besides is what makes the kind where the request does not.
+func (p Pool) besides() string {
+	for _, j := range p.Joining {
+		if j.Kind == p.Kind {
+			return plural(len(j.Nodes), "node comes", "nodes come") + ": " + code(j.Cause)
+		}
+	}
+	switch {
+	case p.Also == nil:
+		return ""
+	case p.Also.Cause == "":
+		return "earlier commits"
+	}
+	return "earlier commits: " + code(p.Also.Cause)
 }
 
 func (p Pool) waves(inventory int) string {

@@ -4,6 +4,7 @@ package preview
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluice-gitops/sluice/machine"
@@ -24,7 +25,7 @@ type Input struct {
 	Standing   []render.Pool       // of the base; nil where that is the merge base
 	Notices    []string            // what render noticed in the head and not in the merge base
 	State      reconciler.State    // as remembered; the zero State stands for a fleet at rest on the base
-	Nodes      []reconciler.Node   // the inventory; a node that never had an order is taken to be at the base
+	Nodes      []reconciler.Node   // the inventory; with the zero State, a node that never had an order is taken to be at the base
 	Queued     map[string][]string // a commit that nodes are at -> the branch's commits after it, the base last
 	Known      map[machine.Digest]machine.Config
 	Gate       policy.Gate
@@ -48,6 +49,7 @@ type Report struct {
 	Pools     []Pool           `json:"pools"`
 	Inventory int              `json:"inventory"`         // nodes that were looked at; 0 means that none were known
 	Assumed   int              `json:"assumed"`           // of them, those that say nothing of themselves: taken to be at the base
+	Outside   int              `json:"outside,omitempty"` // of them, those in no pool, neither before nor after
 	Expires   time.Time        `json:"-"`                 // when a window or a hold makes another report of the same fleet; zero is never
 	Recorded  time.Time        `json:"recorded,omitzero"` // when the cluster was looked at
 }
@@ -62,6 +64,7 @@ type Pool struct {
 	Actions    []Cause             `json:"actions"`           // of the change itself
 	Cheaper    *impact.Cheaper     `json:"cheaper,omitempty"` // how the change could be split to disturb less
 	Also       *Also               `json:"also,omitempty"`    // nodes whose way is longer than the change
+	Joining    []Joining           `json:"joining,omitempty"` // nodes that the merge takes from other pools, by that pool
 	Revert     *Revert             `json:"revert,omitempty"`  // what taking the change back would cost; nil where nothing changes
 	Drifted    []Drifted           `json:"drifted,omitempty"` // nodes that are not what they were made, whether they are taken or not
 	Changes    []Change            `json:"changes"`
@@ -95,6 +98,14 @@ type Also struct {
 	Kind    impact.Kind `json:"kind"`              // the worst of what they pay
 	Worse   bool        `json:"worse"`             // than the change alone
 	Cause   string      `json:"cause,omitempty"`   // what makes that kind
+}
+
+// Joining is nodes that come to a pool from another, and what that costs.
+type Joining struct {
+	From  string      `json:"from"` // "" is no pool
+	Nodes []string    `json:"nodes"`
+	Kind  impact.Kind `json:"kind"` // the worst of what they pay
+	Cause string      `json:"cause,omitempty"`
 }
 
 // Revert is what taking a change back would cost a node that has it.
@@ -134,7 +145,7 @@ func Make(in Input) Report {
 		}
 	}
 	w := rest(in, merged)
-	r.Assumed = w.assumed
+	r.Assumed, r.Outside = w.assumed, w.outside()
 	names := renames(in, merged)
 	for _, after := range merged {
 		r.Pools = append(r.Pools, w.compare(in, find(in.After, after.Name), after, names[after.Name]))
@@ -158,10 +169,8 @@ func Make(in Input) Report {
 		for j, d := range p.Drifted {
 			p.Drifted[j].Waits = slices.Contains(p.Left, d.Node)
 		}
-		for _, f := range p.Held {
-			r.note(f)
-		}
 	}
+	r.hear(w)
 	r.obstruct(in)
 	return r
 }
@@ -184,6 +193,30 @@ func digested(pools []render.Pool) []render.Pool {
 		pools[i].Digest = pools[i].Target()
 	}
 	return pools
+}
+
+// inTurn are the checks by which the nodes of a pool wait for one another.
+var inTurn = []string{"canary", "zones", "soak"}
+
+// hear notes what holds the pools. That later nodes wait for those which begin at once is the plan,
+// as long as it reaches everybody. Where pools differ, a finding says which it is about.
+func (r *Report) hear(w *world) {
+	for i := range r.Pools {
+		p := &r.Pools[i]
+		begins := len(w.begun[p.Name]) > 0 && !w.begun[p.Name][0].at.After(w.start.Add(2*tick))
+		if begins && len(p.Left) == 0 {
+			p.Held = slices.DeleteFunc(p.Held, func(f policy.Finding) bool { return slices.Contains(inTurn, f.Check) })
+		}
+	}
+	for _, p := range r.Pools {
+		for _, f := range p.Held {
+			others := slices.ContainsFunc(r.Pools, func(o Pool) bool { return !o.calm() && !slices.Contains(o.Held, f) })
+			if others && !strings.Contains(f.Reason, "pool "+p.Name+" ") && !strings.Contains(f.Reason, "pool "+p.Name+":") {
+				f.Reason = "pool " + p.Name + ": " + f.Reason
+			}
+			r.note(f)
+		}
+	}
 }
 
 func (r *Report) note(f policy.Finding) {

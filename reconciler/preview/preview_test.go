@@ -81,11 +81,11 @@ func TestPreviewSaysWhatAChangeDoes(t *testing.T) {
 		},
 		"outside the window the first wave waits for it": {
 			in:       input(one(held(pool("worker", "", machine.Config{}), night)), one(held(pool("worker", "", reboot), night)), fleet("worker", 1)...),
-			sentence: "1 node reboots (worker).", verdict: policy.Wait, waves: "[[worker-1]]",
+			sentence: "1 node reboots (worker). None before Tue 24 Nov 2026 02:00 UTC.", verdict: policy.Wait, waves: "[[worker-1]]",
 		},
 		"a change that takes away its own window waits for the old one": {
 			in:       input(one(held(pool("worker", "", machine.Config{}), night)), one(pool("worker", "", reboot)), fleet("worker", 1)...),
-			sentence: "1 node reboots (worker).", verdict: policy.Wait, waves: "[[worker-1]]",
+			sentence: "1 node reboots (worker). None before Tue 24 Nov 2026 02:00 UTC.", verdict: policy.Wait, waves: "[[worker-1]]",
 		},
 		"what cannot be done in place is denied before a node is touched": {
 			in:       input(one(pool("worker", "", machine.Config{})), one(pool("worker", "", machine.Config{FIPS: true})), fleet("worker", 2)...),

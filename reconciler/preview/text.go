@@ -12,21 +12,32 @@ func (r Report) Text() string {
 	fmt.Fprintln(&b, printable(r.Sentence()))
 	for _, p := range r.byDisturbance() {
 		if p.calm() {
-			fmt.Fprintf(&b, "\npool %s: unchanged, %s\n", printable(p.Name), nodes(p.count()))
+			fmt.Fprintf(&b, "\npool %s: unchanged%s\n", printable(p.Name), r.nodes(p))
 			continue
 		}
+		fmt.Fprintf(&b, "\npool %s: %s%s\n", printable(p.Name), strings.Trim(p.action(), "*"), r.nodes(p))
 		p.text(&b)
 	}
 	for _, f := range r.Findings {
 		fmt.Fprintf(&b, "\n%s (%s): %s\n", f.Outcome, printable(f.Check), printable(f.Reason))
 	}
+	if r.Outside > 0 {
+		fmt.Fprintf(&b, "\n%s in no pool\n", plural(r.Outside, "node is", "nodes are"))
+	}
 	fmt.Fprintf(&b, "\nverdict: %s\n", r.Verdict)
 	return b.String()
 }
 
+// nodes counts those of a pool, where any are known.
+func (r Report) nodes(p Pool) string {
+	if r.Inventory == 0 {
+		return ""
+	}
+	return ", " + nodes(p.count())
+}
+
 // text is the section of one pool.
 func (p Pool) text(b *strings.Builder) {
-	fmt.Fprintf(b, "\npool %s: %s, %s\n", printable(p.Name), strings.Trim(p.action(), "*"), nodes(p.count()))
 	for i, a := range p.Actions {
 		if i == shown {
 			fmt.Fprintf(b, "  and %d more causes\n", len(p.Actions)-shown)

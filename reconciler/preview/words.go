@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/policy"
@@ -42,7 +43,35 @@ func (r Report) Sentence() string {
 	case len(parts) == 0:
 		return "No node is disturbed."
 	}
-	return strings.Join(parts, " · ") + "."
+	return strings.Join(parts, " · ") + "." + r.notYet()
+}
+
+// notYet says when the first node is disturbed, where that is not at once.
+func (r Report) notYet() string {
+	var first time.Time
+	held := false
+	for _, p := range r.Pools {
+		disturbs := false
+		for _, kind := range []impact.Kind{impact.Reload, impact.Restart, impact.Drain, impact.Reboot} {
+			disturbs = disturbs || len(p.Nodes[kind.String()]) > 0
+		}
+		switch {
+		case !disturbs:
+		case len(p.Waves) == 0:
+			held = true
+		case p.Start.IsZero():
+			return ""
+		case first.IsZero() || p.Start.Before(first):
+			first = p.Start
+		}
+	}
+	switch {
+	case !first.IsZero():
+		return " None before " + moment(first) + "."
+	case held:
+		return " None as things stand."
+	}
+	return ""
 }
 
 // withoutNodes is the answer when no inventory is known: what any node would pay.
@@ -75,7 +104,7 @@ var singular = map[impact.Kind]string{
 // story is what is to be known of a pool, a line each: what the request changes, what its nodes
 // really run, what a revert would cost, when it begins.
 func (p Pool) story(w writer) []string {
-	out := []string{p.request(w)}
+	out := append([]string{p.request(w)}, p.joining(w)...)
 	if p.Also != nil {
 		out = append(out, p.also(w))
 	}
@@ -109,6 +138,9 @@ func (p Pool) story(w writer) []string {
 // request is what the change does to a node that is at the base.
 func (p Pool) request(w writer) string {
 	if !p.Changed {
+		if len(p.Joining) > 0 {
+			return "the request changes no config here"
+		}
 		return "the request changes nothing here"
 	}
 	if len(p.Actions) == 0 {
@@ -126,6 +158,22 @@ func (p Pool) request(w writer) string {
 		}
 	}
 	return fmt.Sprintf("the request: %s, for %s", kind, some(causes, mostCaused, w))
+}
+
+// joining names the nodes that come from other pools.
+func (p Pool) joining(w writer) (out []string) {
+	for _, j := range p.Joining {
+		from := "from no pool"
+		if j.From != "" {
+			from = "from pool " + w(j.From)
+		}
+		come := " come "
+		if len(j.Nodes) == 1 {
+			come = " comes "
+		}
+		out = append(out, fmt.Sprintf("%s (%s)%sto pool %s %s: %s, for %s", nodes(len(j.Nodes)), some(j.Nodes, mostCaused, w), come, w(p.Name), from, j.Kind, w(j.Cause)))
+	}
+	return out
 }
 
 // also names the nodes whose way is longer than the request, and what that makes of it.

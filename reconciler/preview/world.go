@@ -23,6 +23,7 @@ type world struct {
 
 	assumed int                                   // nodes that were put at the base
 	member  map[string]string                     // node -> pool after the merge
+	home    map[string]string                     // node -> pool before it
 	index   map[string]int                        // node -> its place in seen.Nodes
 	taken   map[string]bool                       // nodes that are in a wave
 	pace    map[string]map[string][]time.Duration // pool -> kind -> how long nodes took, as it was remembered
@@ -41,7 +42,7 @@ type turn struct {
 // rest is the world as it is before the merge.
 func rest(in Input, merged []render.Pool) *world {
 	w := &world{
-		start: in.Now, state: in.State, member: map[string]string{}, index: map[string]int{}, taken: map[string]bool{},
+		start: in.Now, state: in.State, member: map[string]string{}, home: map[string]string{}, index: map[string]int{}, taken: map[string]bool{},
 		pace: map[string]map[string][]time.Duration{}, due: map[string]time.Time{}, waits: map[string]int{}, begun: map[string][]turn{},
 		seen: reconciler.Observed{
 			Now: in.Now, Known: map[machine.Digest]machine.Config{}, Gate: in.Gate, Nodes: slices.Clone(in.Nodes),
@@ -68,26 +69,28 @@ func rest(in Input, merged []render.Pool) *world {
 		w.pace[name] = p.Pace
 	}
 	for i := range w.seen.Nodes {
-		w.settle(i, in.Standing, merged)
+		w.settle(i, in, merged)
 	}
 	return w
 }
 
 // settle gives a node its place: its pool, what it is taken to have where it says nothing, and
-// when it is done where it is at work already.
-func (w *world) settle(i int, standing, merged []render.Pool) {
+// when it is done where it is at work already. In a fleet that a controller remembers, a node
+// without an order is a bare one, as Step sees it: the base has never reached it.
+func (w *world) settle(i int, in Input, merged []render.Pool) {
 	n := &w.seen.Nodes[i]
 	w.index[n.Name] = i
 	if pool, err := render.Member(merged, n.Labels); err == nil {
 		w.member[n.Name] = pool
 	}
-	pool, err := render.Member(standing, n.Labels)
+	pool, err := render.Member(in.Standing, n.Labels)
 	if err != nil || pool == "" {
 		return
 	}
-	if n.Order.Generation == 0 && n.Report.Config == "" {
+	w.home[n.Name] = pool
+	if in.State.Pools == nil && n.Order.Generation == 0 && n.Report.Config == "" {
 		w.assumed++
-		d := find(standing, pool).Target()
+		d := find(in.Standing, pool).Target()
 		n.Order = nodeops.Order{Node: n.Name, Generation: 1, Config: d}
 		n.Report = nodeops.Report{Generation: 1, Config: d, Phase: nodeops.Done}
 		return

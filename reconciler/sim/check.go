@@ -25,6 +25,7 @@ func (w *World) judge(seen reconciler.Observed, next reconciler.State, effects [
 		w.foreignCordonsStay(y, e)
 		w.emptyBeforeItReboots(e)
 		w.neverToWhatNobodyAsked(y, e)
+		w.forceIsAgreed(y, e)
 		name, disturbs := w.disturbs(e)
 		n := w.node(name)
 		p, ok := y.pool[name]
@@ -32,18 +33,24 @@ func (w *World) judge(seen reconciler.Observed, next reconciler.State, effects [
 			continue
 		}
 		w.pausesHold(n, p)
+		w.holdsHold(y, n, p)
+		w.peopleHaveAgreed(y, n, p)
 		w.poisonStops(y, n, p)
 		if n.Report.Phase == nodeops.Failed && n.Report.Generation == n.Order.Generation {
 			n.rules = nil
 			continue // a repair waits for nothing but a person's stop
 		}
+		w.rewoundHeadsWait(n)
+		w.gatesHold(y, n, p)
+		w.quorumHolds(y, n)
 		w.windowsHold(y, n, p, e)
 		w.driftHolds(y, n)
 		if y.away[name] {
+			n.turn = true
 			continue // it takes no slot, and keeps its turn
 		}
 		if !n.turn || n.Report.Generation == n.Order.Generation && n.Report.Phase != nodeops.Working {
-			for _, r := range w.rules(p) {
+			for _, r := range w.asItComes(y.nodes[name], p) {
 				w.zonesKeepTheirOrder(y, n, p, r.Rollout)
 				w.canariesGoFirst(y, n, p, r.Rollout)
 				w.soaksHold(y, n, p, r.Rollout)
@@ -55,6 +62,8 @@ func (w *World) judge(seen reconciler.Observed, next reconciler.State, effects [
 		w.budgetHolds(y, n, p)
 	}
 	w.theDeletedHoldNothing(next)
+	w.drainsEnd(y)
+	w.nodesAreLeftOutInTime(y)
 }
 
 // disturbs says which node an effect takes from its work, if any.
@@ -138,7 +147,8 @@ func (w *World) zonesKeepTheirOrder(y *yard, n *node, p render.Pool, r policy.Ro
 		}
 		failed := other.Order.Config == target && other.Order.Generation == other.Report.Generation && other.Report.Phase != nodeops.Done && other.Report.Phase != nodeops.Working
 		before := its < mine && its != "" || mine == "" && its != ""
-		if before && other.Report.Config != target && !failed { // a failure within the budget holds no zone
+		leftOut := y.next.Pools[p.Name].Skipped[other.Name] != ""
+		if before && other.Report.Config != target && !failed && !leftOut { // a failure within the budget holds no zone
 			earlier = other.Name
 		}
 	}
@@ -211,7 +221,7 @@ func (w *World) poolsKeepTheirOrder(y *yard, n *node, p render.Pool, r policy.Ro
 		return
 	}
 	for _, q := range y.seen.Head.Pools {
-		if !slices.Contains(r.Order.After, q.Name) {
+		if q.Name == p.Name || !slices.Contains(r.Order.After, q.Name) { // a guardrail is every pool's, also of those that it names
 			continue
 		}
 		for _, other := range y.crew[q.Name] {

@@ -16,7 +16,7 @@ import (
 // Foretell makes a fleet and a change from a seed, previews the change, merges it, and compares
 // what was foretold with what then happens: which nodes are disturbed, how badly, and in which
 // order. It returns what differs. Machines do not fail and all take the same time, and nobody else
-// acts: that is what a preview promises about. Where a zone has a limit of its own, which zone is
+// acts, but to agree: that is what a preview promises about. Where a zone has a limit of its own, which zone is
 // ready first depends on how long its nodes take, and so does the order.
 func Foretell(seed uint64) []string {
 	f := newAuthor(seed, 2, Options{})
@@ -28,9 +28,11 @@ func Foretell(seed uint64) []string {
 	foretold := preview.Make(preview.Input{
 		Base: before.Revision.Commit, Head: "next", MergeBase: before.Revision.Commit, Before: before.Pools, After: after,
 		State: w.State, Nodes: seen.Nodes, Known: seen.Known, Gate: policy.Default(), Now: w.Now,
+		Facts: policy.Facts{Probes: seen.Facts.Probes}, Guardrail: seen.Guardrail, Holds: seen.Holds,
 	})
 	w.log = nil
 	w.Push("next", after)
+	f.agree()
 	for quiet := 0; quiet < 150; quiet++ { // longer than any window stays closed
 		before := len(w.log)
 		w.Tick()
@@ -50,6 +52,7 @@ type begun struct {
 // settleAtOnce lets the first revision land on every node.
 func (a *author) settleAtOnce() {
 	a.do("push c1 worker=reload:0 edge=reload:0")
+	a.agree()
 	a.do("settle 2000")
 }
 
@@ -60,7 +63,9 @@ func (a *author) upset() {
 		case 0:
 			n.Cordon = reconciler.Foreign
 		case 1:
-			n.dead, n.Ready = true, false
+			if !a.asksForNodes() { // a preview is for when gates agree, and nobody revives this one
+				n.dead, n.Ready = true, false
+			}
 		case 2:
 			n.Report.Drift = []nodeops.Drift{{Path: "/etc/x", Kind: nodeops.DriftContent, Why: "differs"}}
 		case 3: // it missed the last change
@@ -69,6 +74,16 @@ func (a *author) upset() {
 			n.Order.Config, n.Report.Config = old.Digest(), old.Digest()
 		}
 	}
+}
+
+// asksForNodes says that some health gate is closed while a node is dead.
+func (a *author) asksForNodes() bool {
+	for _, p := range a.list() {
+		if slices.ContainsFunc(p.Policy.Health, func(g policy.HealthGate) bool { return g.Nodes != "" }) {
+			return true
+		}
+	}
+	return false
 }
 
 // change is what the proposal brings: contents, and sometimes a pause or other limits.

@@ -32,6 +32,7 @@ type record struct {
 	boots    map[loss]uint64  // what it rebooted for, and under which generation
 	idle     int              // ticks for which it was kept drained without cause
 	meddled  bool             // somebody gave it work back that we had taken from it
+	drain    draining         // while it is being emptied
 }
 
 // loss is one config under one commit.
@@ -48,11 +49,15 @@ func (w *World) account(seen reconciler.Observed) {
 	for _, p := range seen.Head.Pools {
 		rules := reconciler.Rules{Rollout: p.Policy, MaxUnavailable: p.Strategy.MaxUnavailable}
 		_, known := w.inForce[p.Name]
-		whole := true
+		whole, empty := true, true
 		for _, n := range seen.Nodes {
 			if q, ok := poolIn(seen.Head.Pools, n.Labels); ok && q.Name == p.Name {
-				whole = whole && at(n, p.Target())
+				empty = false
+				whole = whole && at(n, p.Target()) && n.Cordon != reconciler.Ours
 			}
+		}
+		if empty && w.State.Pools[p.Name].Target != p.Target() {
+			whole = false // nobody is there to land what was taken back
 		}
 		unchanged := w.judged[p.Name] != seen.Head.Revision.Commit && w.State.Pools[p.Name].Target == p.Target()
 		if !known || whole || unchanged {
@@ -79,15 +84,20 @@ type yard struct {
 	pool  map[string]render.Pool // by node
 	away  map[string]bool        // off work, or being taken there by what was judged before
 	count map[string]int         // of those, by pool
+	votes map[string]bool        // etcd's members, and whether each can be counted on
 }
 
 func (w *World) yard(seen reconciler.Observed, next reconciler.State) *yard {
 	y := &yard{
 		seen: seen, next: next, nodes: map[string]reconciler.Node{}, crew: map[string][]*node{},
 		pool: map[string]render.Pool{}, away: map[string]bool{}, count: map[string]int{},
+		votes: map[string]bool{},
 	}
 	for _, s := range seen.Nodes {
 		y.nodes[s.Name] = s
+		if votes(s) {
+			y.votes[s.Name] = !w.offWork(w.node(s.Name), s)
+		}
 		p, ok := poolIn(seen.Head.Pools, s.Labels)
 		if !ok {
 			continue
@@ -105,9 +115,18 @@ func (w *World) yard(seen reconciler.Observed, next reconciler.State) *yard {
 // target is where the controller says that it takes a pool.
 func (y *yard) target(p render.Pool) machine.Digest { return y.next.Pools[p.Name].Target }
 
-// rules are the two that a pool is held to: those in force, and those of the head.
+// rules are those that a pool is held to: those in force, those of the head, and the operator's,
+// which say nothing of maxUnavailable, nor of failures where they name no budget.
 func (w *World) rules(p render.Pool) []reconciler.Rules {
-	return []reconciler.Rules{w.inForce[p.Name], {Rollout: p.Policy, MaxUnavailable: p.Strategy.MaxUnavailable}}
+	out := []reconciler.Rules{w.inForce[p.Name], {Rollout: p.Policy, MaxUnavailable: p.Strategy.MaxUnavailable}}
+	if g := w.outside.guard; g != nil {
+		own := *g
+		if own.FailureBudget == nil {
+			own.FailureBudget = &policy.FailureBudget{Nodes: "100%"}
+		}
+		out = append(out, reconciler.Rules{Rollout: own, MaxUnavailable: w.inForce[p.Name].MaxUnavailable})
+	}
+	return out
 }
 
 func (w *World) poolOf(labels map[string]string) (render.Pool, bool) {

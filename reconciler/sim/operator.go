@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,49 +19,78 @@ import (
 // outside is what people and other systems say beside Git.
 type outside struct {
 	holds   []policy.Hold
-	facts   policy.Facts
+	reviews map[string]*source.Review    // by commit
+	signed  map[string]*policy.Signature // by commit
 	guard   *policy.Rollout
 	self    string
 	rewound *reconciler.Broken
 	onto    reconciler.Head         // what the rewound revision renders to
 	blocked map[string]string       // node -> the pod that no drain can evict, and what protects it
 	lost    map[machine.Digest]bool // configs that the store has lost
-	sick    string                  // what every health gate answers: "" nothing at all, "ok", or what is wrong
+	sick    string                  // what every health gate answers: "" nothing at all, "ok", "old", which was ok long ago, or what is wrong
+	since   time.Time               // since when
 }
 
-// into adds it to a photograph.
-func (x *outside) into(o *reconciler.Observed) {
-	o.Holds, o.Facts, o.Guardrail, o.Self, o.Rewound = slices.Clone(x.holds), x.facts, x.guard, x.self, x.rewound
+// into adds it to a photograph. Gates are asked for the rules of the head, those in force, and the
+// operator's.
+func (x *outside) into(o *reconciler.Observed, state reconciler.State) {
+	commit := o.Head.Revision.Commit
+	o.Holds, o.Guardrail, o.Self, o.Rewound = slices.Clone(x.holds), x.guard, x.self, x.rewound
+	o.Facts = policy.Facts{Review: x.reviews[commit], Signature: x.signed[commit]}
 	if x.sick == "" {
 		return
 	}
+	answer := policy.Probe{Healthy: x.sick == "ok" || x.sick == "old", Why: x.sick, At: o.Now}
+	if x.sick == "old" {
+		answer.At = x.since.Add(-time.Hour)
+	}
 	o.Facts.Probes = map[policy.HealthGate]policy.Probe{}
+	ask := func(r policy.Rollout) {
+		for _, g := range r.Health {
+			o.Facts.Probes[g] = answer
+		}
+	}
 	for _, p := range o.Head.Pools {
-		for _, g := range p.Policy.Health {
-			o.Facts.Probes[g] = policy.Probe{Healthy: x.sick == "ok", Why: x.sick, At: o.Now}
-		}
+		ask(p.Policy)
+		ask(state.Pools[p.Name].Rules.Rollout)
+	}
+	if x.guard != nil {
+		ask(*x.guard)
 	}
 }
 
-// PushRewound makes a revision the newest of the branch that does not descend from the head.
+// PushRewound makes a revision the newest of the branch that does not descend from the head. That
+// it is the head itself says that the branch was put back.
 func (w *World) PushRewound(commit string, pools []render.Pool) {
-	w.arrive(commit)
-	w.outside.onto = reconciler.Head{Revision: source.Revision{Ref: "main", Commit: commit}, Pools: pools}
-	w.outside.rewound = &reconciler.Broken{
-		Revision: w.outside.onto.Revision,
-		Why:      fmt.Sprintf("main was rewritten and lost %s; allow it: sluice release --rewind %s", w.head.Revision.Commit, commit),
-	}
+	pools = w.learn(pools)
+	w.show(func() {
+		w.arrive(commit)
+		w.broken = nil
+		if commit == w.head.Revision.Commit {
+			return
+		}
+		w.outside.onto = reconciler.Head{Revision: source.Revision{Ref: "main", Commit: commit}, Pools: pools}
+		w.outside.rewound = &reconciler.Broken{
+			Revision: w.outside.onto.Revision,
+			Why:      fmt.Sprintf("main was rewritten and lost %s; allow it: sluice release --rewind %s", w.head.Revision.Commit, commit),
+		}
+	})
 }
 
-// Allow lets the fleet follow the branch that was rewritten.
+// Allow lets the fleet follow the branch that was rewritten. A commit that comes back is tried anew:
+// what it did to nodes when it was the head before is held against nobody.
 func (w *World) Allow() {
-	if w.outside.rewound != nil {
-		next := w.outside.onto
-		w.outside.rewound = nil
-		w.head, w.broken = next, nil
-		for _, p := range next.Pools {
-			w.configs[p.Config.Digest()] = p.Config
+	if w.outside.rewound == nil {
+		return
+	}
+	next := w.outside.onto
+	w.outside.rewound = nil
+	w.head, w.broken = next, nil
+	for _, n := range w.nodes {
+		if n.lost.commit == next.Revision.Commit {
+			n.lost = loss{}
 		}
+		maps.DeleteFunc(n.boots, func(l loss, _ uint64) bool { return l.commit == next.Revision.Commit })
 	}
 }
 
@@ -79,11 +109,12 @@ func (w *World) empty(n *node, d reconciler.Drain) {
 //	release POOL|all                          ends those of the pool, or all of them
 //	block NODE WHY | unblock NODE             a pod on the node that no drain can evict
 //	rewrite c3 worker=reload:1                a commit that does not descend from the head
+//	rewind c1                                 the branch is put back to an older commit, or to the head
 //	allow                                     an operator lets the fleet follow it
 //	guard {"soak": "5m"}                      the operator's guardrail, as JSON; "none" takes it away
 //	self NODE                                 the node that the controller runs on
-//	approve NAME | sign NAME                  of the head, from now on
-//	health ok|WHY                             what every health gate answers, from now on
+//	approve NAME | sign NAME|nobody           the head; nobody is a key that nobody trusts
+//	health ok|unknown|old|WHY                 what every health gate answers, from now on
 //	forget NODE                               the store has lost the config that the node reports
 //	storm N POOL                              N commits in as many tenths of a minute, each another reboot
 //	reboots                                   how often each node has rebooted
@@ -92,7 +123,7 @@ var operators = map[string]struct {
 	do    func(*Script, []string) error
 }{
 	"hold": {5, (*Script).hold}, "release": {2, (*Script).release}, "block": {3, (*Script).block}, "unblock": {2, (*Script).block},
-	"rewrite": {3, (*Script).rewrite}, "allow": {1, (*Script).allow}, "guard": {2, (*Script).guard}, "self": {2, (*Script).self},
+	"rewrite": {3, (*Script).rewrite}, "rewind": {2, (*Script).rewind}, "allow": {1, (*Script).allow}, "guard": {2, (*Script).guard}, "self": {2, (*Script).self},
 	"approve": {2, (*Script).approve}, "sign": {2, (*Script).sign}, "health": {2, (*Script).health},
 	"forget": {2, (*Script).forget},
 	"storm":  {3, (*Script).storm}, "reboots": {1, (*Script).reboots},
@@ -154,8 +185,18 @@ func (s *Script) rewrite(words []string) error {
 	return nil
 }
 
+func (s *Script) rewind(words []string) error {
+	old, ok := s.past[words[1]]
+	if !ok {
+		return fmt.Errorf("no commit %q", words[1])
+	}
+	s.pools = maps.Clone(old)
+	s.World.PushRewound(words[1], s.list())
+	return nil
+}
+
 func (s *Script) allow([]string) error {
-	s.World.Allow()
+	s.World.show(s.World.Allow)
 	return nil
 }
 
@@ -174,23 +215,35 @@ func (s *Script) self(words []string) error {
 }
 
 func (s *Script) approve(words []string) error {
-	f, head := &s.World.outside.facts, s.World.head.Revision.Commit
+	x, head := &s.World.outside, s.World.head.Revision.Commit
 	r := source.Review{Proposal: 1, Author: "author", Head: head}
-	if f.Review != nil && f.Review.Head == head {
-		r = *f.Review
+	if old := x.reviews[head]; old != nil {
+		r = *old
 	}
 	r.Approvals = append(slices.Clone(r.Approvals), source.Approval{By: words[1], Commit: head})
-	f.Review = &r
+	if x.reviews == nil {
+		x.reviews = map[string]*source.Review{}
+	}
+	x.reviews[head] = &r
 	return nil
 }
 
 func (s *Script) sign(words []string) error {
-	s.World.outside.facts.Signature = &policy.Signature{By: words[1]}
+	x := &s.World.outside
+	if x.signed == nil {
+		x.signed = map[string]*policy.Signature{}
+	}
+	one := &policy.Signature{By: words[1]}
+	if words[1] == "nobody" {
+		one = &policy.Signature{Why: "it verifies with no trusted key"}
+	}
+	x.signed[s.World.head.Revision.Commit] = one
 	return nil
 }
 
 func (s *Script) health(words []string) error {
-	s.World.outside.sick = strings.Join(words[1:], " ")
+	s.World.outside.since = s.World.Now
+	s.World.outside.sick = strings.TrimPrefix(strings.Join(words[1:], " "), "unknown")
 	return nil
 }
 

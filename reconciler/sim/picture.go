@@ -30,7 +30,8 @@ func (l Lane) summary() string {
 	return out
 }
 
-func clock(t time.Time) string { return t.Format("Mon 2006-01-02 15:04") }
+// clock is in UTC, whatever zone a time came in: one picture has one clock.
+func clock(t time.Time) string { return t.UTC().Format("Mon 2006-01-02 15:04") }
 
 func length(d time.Duration) string {
 	d = d.Round(time.Minute)
@@ -45,7 +46,7 @@ const columns = 64
 // Text is the timeline for a terminal: a line for each node, or for each wave of a large pool.
 func (t Timeline) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s to %s\n", clock(t.Start), clock(t.End))
+	fmt.Fprintf(&b, "%s to %s, all times in UTC\n", clock(t.Start), clock(t.End))
 	for _, l := range t.Pools {
 		fmt.Fprintf(&b, "\n%s\n", l.summary())
 		if len(l.Rows) == 0 {
@@ -59,7 +60,7 @@ func (t Timeline) Text() string {
 		for _, r := range l.Rows {
 			line := []rune(t.backdrop(l, ""))
 			t.draw(line, r)
-			fmt.Fprintf(&b, "  %-24s |%s| %s %s\n", short(r.Node+" "+r.Zone), string(line), r.From.Format("15:04"), length(r.To.Sub(r.From)))
+			fmt.Fprintf(&b, "  %-24s |%s| %s %s\n", short(r.Node+" "+r.Zone), string(line), r.From.UTC().Format("Mon 15:04"), length(r.To.Sub(r.From)))
 		}
 	}
 	b.WriteString("\n  ░ drained  █ its order is done  · nothing may start  ~ soak\n")
@@ -76,7 +77,7 @@ func (t Timeline) waves(b *strings.Builder, l Lane) {
 		if at-from == 1 {
 			name = fmt.Sprintf("wave %d: %s", l.Rows[from].Wave, l.Rows[from].Node)
 		}
-		fmt.Fprintf(b, "  %-24s |%s| %s\n", short(name), string(line), l.Rows[from].From.Format("Mon 15:04"))
+		fmt.Fprintf(b, "  %-24s |%s| %s\n", short(name), string(line), l.Rows[from].From.UTC().Format("Mon 15:04"))
 	}
 }
 
@@ -140,7 +141,7 @@ func (t Timeline) SVG() string {
 	fmt.Fprintf(&p.b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" width="%.0f" height="%.0f" role="img">`+"\n", width, height, width, height)
 	p.b.WriteString(style)
 	fmt.Fprintf(&p.b, "<title>Rollout from %s to %s</title>\n<rect class=\"paper\" width=\"%.0f\" height=\"%.0f\"/>\n", clock(t.Start), clock(t.End), width, height)
-	fmt.Fprintf(&p.b, `<text class="head" x="16" y="30">Rollout: %s to %s (%s)</text>`+"\n", clock(t.Start), clock(t.End), length(t.End.Sub(t.Start)))
+	fmt.Fprintf(&p.b, `<text class="head" x="16" y="30">Rollout: %s to %s UTC (%s)</text>`+"\n", clock(t.Start), clock(t.End), length(t.End.Sub(t.Start)))
 	p.legend(56)
 	y := 80.0
 	for _, l := range t.Pools {

@@ -64,6 +64,7 @@ type author struct {
 	*Script
 	rng     *rand.Rand
 	story   []string
+	pools   []string
 	commits int
 	joined  int
 }
@@ -77,15 +78,24 @@ func newAuthor(seed, stream uint64, opt Options) *author {
 	if nodes == 0 {
 		nodes = 3 + a.rng.IntN(10)
 	}
+	a.pools = []string{"worker", "edge"}
+	plane := 0
+	if a.chance(.3) {
+		a.pools = append(a.pools, "master")
+		plane = min([]int{1, 3, 3, 5}[a.rng.IntN(4)], nodes-1)
+	}
 	zones := map[string][]string{}
 	for i := range nodes {
-		pool := poolNames[a.rng.IntN(len(poolNames))]
-		if i == 0 {
+		pool := a.pick("worker", "edge")
+		switch {
+		case i == 0:
 			pool = "worker"
+		case i <= plane:
+			pool = "master"
 		}
 		zones[pool] = append(zones[pool], fmt.Sprint("z", i%3))
 	}
-	for _, name := range poolNames {
+	for _, name := range a.pools {
 		limit := ""
 		if max := a.pick("", "1", "2", "34%"); max != "" {
 			limit = " max=" + max
@@ -93,10 +103,9 @@ func newAuthor(seed, stream uint64, opt Options) *author {
 		a.do("pool %s nodes=%d%s zones=%s", name, len(zones[name]), limit, strings.Join(zones[name], ","))
 		a.rules(name)
 	}
+	a.surroundings()
 	return a
 }
-
-var poolNames = []string{"worker", "edge"}
 
 // do plays a line and writes it down.
 func (a *author) do(format string, args ...any) {
@@ -144,6 +153,7 @@ func (a *author) rules(pool string) {
 	case 1:
 		r.FailureBudget = &policy.FailureBudget{Action: "rollback"}
 	}
+	a.gates(&r)
 	a.policyLine(pool, r)
 }
 
@@ -174,7 +184,7 @@ func (a *author) commit() string {
 // push changes the content of one pool; one change in five does not hold on any node.
 func (a *author) push() {
 	commit := a.commit()
-	change := a.pick(poolNames...) + "=" + a.pick("none", "reload", "reboot") + ":" + commit
+	change := a.pick(a.pools...) + "=" + a.pick("none", "reload", "reboot") + ":" + commit
 	if a.commits > 1 && a.chance(.2) {
 		a.do("poison %s %s", a.pick("restored", "failed", "validate", "apply", "boot", "ready", "soak"), change)
 	}
@@ -184,12 +194,13 @@ func (a *author) push() {
 // weather is what people, machines and networks do between two ticks.
 func (a *author) weather() {
 	a.people()
+	a.bystanders()
 	a.machines()
 	a.network()
 }
 
 func (a *author) people() {
-	pool := a.pick(poolNames...)
+	pool := a.pick(a.pools...)
 	if a.chance(.03) {
 		a.push()
 	}
@@ -257,9 +268,9 @@ func (a *author) machines() {
 	case a.chance(.004) && len(w.nodes) > 3:
 		on("gone")
 	case a.chance(.004):
-		a.do("label %s %s", n.Name, a.pick(poolNames...))
+		a.do("label %s %s", n.Name, a.pick(a.pools...))
 	case a.chance(.006) && len(w.nodes) < 12:
-		a.join(a.pick(poolNames...), fmt.Sprint("z", a.rng.IntN(3)))
+		a.join(a.pick(a.pools...), fmt.Sprint("z", a.rng.IntN(3)))
 	}
 }
 
@@ -317,13 +328,18 @@ func (a *author) network() {
 // ending ends all faults and pushes a revision that holds: the fleet must come to it.
 func (a *author) ending() {
 	a.do("calm")
-	for _, pool := range poolNames {
+	for _, pool := range a.pools {
 		if !a.labelled(pool) { // a canary that no node matches holds everybody, rightly
 			a.join(pool, "z1")
 		}
 		a.do("resume %s %s", pool, a.commit())
 	}
-	a.do("push %s worker=reboot:final edge=reboot:final", a.commit())
+	final := ""
+	for _, pool := range a.pools {
+		final += " " + pool + "=reboot:final"
+	}
+	a.do("push %s%s", a.commit(), final)
+	a.agree()
 	a.do("settle 400")
 }
 

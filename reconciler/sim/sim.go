@@ -68,16 +68,22 @@ func New(now time.Time) *World {
 
 // Push makes a revision the head. The commit's name is its identity.
 func (w *World) Push(commit string, pools []render.Pool) {
-	pools = slices.Clone(pools)
-	for i, p := range pools {
-		pools[i].Digest = p.Config.Digest()
-		w.configs[pools[i].Digest] = p.Config
-	}
+	pools = w.learn(pools)
 	w.show(func() {
 		w.arrive(commit)
 		w.head = reconciler.Head{Revision: source.Revision{Ref: "main", Commit: commit}, Pools: pools}
 		w.broken = nil
 	})
+}
+
+// learn keeps the configs of pools, and names them.
+func (w *World) learn(pools []render.Pool) []render.Pool {
+	pools = slices.Clone(pools)
+	for i, p := range pools {
+		pools[i].Digest = p.Config.Digest()
+		w.configs[pools[i].Digest] = p.Config
+	}
+	return pools
 }
 
 // PushBroken makes a revision the head that does not render.
@@ -120,7 +126,7 @@ func (w *World) observe() reconciler.Observed {
 	o := reconciler.Observed{
 		Now: w.Now.Add(w.skew), Head: w.head, Broken: w.broken, Gate: policy.Default(), Skipped: w.skipped(),
 	}
-	w.outside.into(&o)
+	w.outside.into(&o, w.State)
 	for _, n := range w.nodes {
 		o.Nodes = append(o.Nodes, n.Node)
 	}
@@ -129,13 +135,16 @@ func (w *World) observe() reconciler.Observed {
 	return o
 }
 
-// skipped are the commits of the branch between the newest that was seen and the newest.
+// skipped are the commits of the branch between the newest that was seen and the newest. One that
+// the branch was put back to stands there twice.
 func (w *World) skipped() []string {
-	seen := slices.Index(w.pushed, w.State.Seen)
-	if seen < 0 || seen+1 >= len(w.pushed) {
-		return nil
+	newest := len(w.pushed) - 1
+	for seen := newest; seen >= 0; seen-- {
+		if w.pushed[seen] == w.State.Seen {
+			return slices.Clone(w.pushed[min(seen+1, newest):newest])
+		}
 	}
-	return slices.Clone(w.pushed[seen+1 : len(w.pushed)-1])
+	return nil
 }
 
 // known are the configs that the loop keeps: those that the head, a pool or a node names.

@@ -269,7 +269,7 @@ func (f *forecast) landed() bool {
 }
 
 func (f *forecast) timeline() Timeline {
-	t := Timeline{Start: f.in.Now, End: f.in.Now, Finished: true}
+	t := Timeline{Start: f.in.Now.UTC(), End: f.in.Now.UTC(), Finished: true}
 	for _, name := range f.order {
 		r := f.rows[name]
 		p, ok := poolIn(f.in.After, f.node(name).Labels)

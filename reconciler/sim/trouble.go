@@ -194,10 +194,11 @@ func (w *World) again() {
 	}
 }
 
-// calm ends all trouble, and wakes every node.
+// calm ends all trouble, wakes every node, and lets everybody agree.
 func (w *World) calm() {
 	shelf, version := w.shelf, w.version
 	w.trouble = trouble{version: version}
+	w.outside.holds, w.outside.blocked, w.outside.sick = nil, nil, "ok"
 	for _, push := range shelf {
 		push()
 	}

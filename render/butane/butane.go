@@ -111,10 +111,38 @@ func self(source []byte) error {
 		return errors.New("holds more than one YAML document: write a file for each")
 	}
 	var wrong []error
-	elsewhere(&doc, "", 0, func(line int, field, why string) {
-		wrong = append(wrong, Error{field, line, why})
-	})
+	say := func(line int, field, why string) { wrong = append(wrong, Error{field, line, why}) }
+	kind(&doc, say)
+	elsewhere(&doc, "", 0, say)
 	return errors.Join(wrong...)
+}
+
+var release = regexp.MustCompile(`^\d+\.\d+\.\d+(-[a-z]+)?$`)
+
+// kind says what is wrong with the two fields that say what a document is.
+func kind(doc *yaml.Node, say func(line int, field, why string)) {
+	if len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
+		say(doc.Line, "", "is no mapping: write variant and version")
+		return
+	}
+	found := map[string]*yaml.Node{}
+	for i := 0; i+1 < len(doc.Content[0].Content); i += 2 {
+		found[doc.Content[0].Content[i].Value] = doc.Content[0].Content[i+1]
+	}
+	if found["variant"] == nil && found["apiVersion"] != nil {
+		say(doc.Content[0].Line, "variant", "is missing, as this is a Kubernetes object and no Butane: name the file .yaml")
+		return
+	}
+	if found["variant"] == nil {
+		say(doc.Content[0].Line, "variant", "is missing: write openshift, or fcos")
+	}
+	const example = "write all three numbers, such as 4.14.0 for openshift or 1.5.0 for fcos"
+	switch version := found["version"]; {
+	case version == nil:
+		say(doc.Content[0].Line, "version", "is missing: "+example)
+	case version.Kind == yaml.ScalarNode && !release.MatchString(version.Value):
+		say(version.Line, "version", "is no version of Butane: "+example)
+	}
 }
 
 const maxDepth = 100 // levels; Butane has less than 15
@@ -188,11 +216,36 @@ func mistakes(text string) (wrong []error) {
 				one.Line, one.Why = n, words
 			}
 		}
+		if m := mistyped.FindStringSubmatch(one.Why); m != nil {
+			one.Why = "is of type " + tags[m[1]] + ", expected " + expected(m[2])
+		}
+		if strings.HasPrefix(one.Why, "No translator exists") {
+			one = Error{Field: "variant", Why: "is not known in this version: check variant and version"}
+		}
 		if one.Why != "" && !strings.HasSuffix(one.Why, "unmarshal errors:") {
 			wrong = append(wrong, one)
 		}
 	}
 	return wrong
+}
+
+var mistyped = regexp.MustCompile(`^cannot unmarshal !!(\w+) (?:a value )?into (\S+)$`)
+
+var tags = map[string]string{"str": "string", "int": "number", "float": "number", "bool": "bool", "map": "object", "seq": "array", "null": "null"}
+
+// expected is what a type of the library is to an author.
+func expected(goType string) string {
+	switch goType = strings.TrimLeft(goType, "*"); {
+	case strings.HasPrefix(goType, "[]"):
+		return "a list"
+	case goType == "string":
+		return "a string"
+	case goType == "bool":
+		return "true or false"
+	case strings.HasPrefix(goType, "int"):
+		return "a number, without quotes"
+	}
+	return "an object"
 }
 
 var quoted = regexp.MustCompile("`[^`]*`")

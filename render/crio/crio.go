@@ -23,6 +23,8 @@ const (
 
 	minPids    = 20
 	minLogSize = 8192 // bytes; what conmon reads at once
+
+	missing = "is missing"
 )
 
 var logLevels = []string{"fatal", "panic", "error", "warn", "info", "debug", "trace"}
@@ -32,10 +34,14 @@ var logLevels = []string{"fatal", "panic", "error", "warn", "info", "debug", "tr
 func Parse(encoded []byte) (mcfg.ContainerRuntimeConfig, error) {
 	var c mcfg.ContainerRuntimeConfig
 	errs := append(sizes(encoded), manifest.Decode(encoded, &c)...)
-	if len(errs) == 0 {
-		errs = mistakes(c)
-	} else if errs[0].Field != "" { // the decoder does not say where a size stands that it cannot read
+	if len(errs) > 0 && errs[0].Field != "" { // the decoder does not say where a size stands that it cannot read
 		errs = slices.DeleteFunc(errs, func(e manifest.Error) bool { return e.Field == "" })
+	}
+	whole := len(errs) == 0
+	for _, e := range mistakes(c) {
+		if whole || e.Why != missing { // which may be only a value that did not fit
+			errs = append(errs, e)
+		}
 	}
 	if len(errs) > 0 {
 		return mcfg.ContainerRuntimeConfig{}, errs
@@ -68,11 +74,11 @@ func mistakes(c mcfg.ContainerRuntimeConfig) (errs manifest.Errors) {
 		errs = append(errs, manifest.Error{Field: field, Why: fmt.Sprintf(format, args...)})
 	}
 	if c.Name == "" {
-		add("metadata.name", "is missing")
+		add("metadata.name", missing)
 	}
 	r := c.Spec.ContainerRuntimeConfig
 	if r == nil {
-		add(inConfig, "is missing")
+		add(inConfig, missing)
 		return errs
 	}
 	if p := r.PidsLimit; p != nil && *p != 0 && *p < minPids {

@@ -11,7 +11,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-gitops/sluice/machine"
-	"github.com/sluice-gitops/sluice/machine/manifest"
 )
 
 const (
@@ -46,14 +45,7 @@ type Options struct {
 // whole: of several KubeletConfigs of one pool the last one counts, as with MCO. The error is a
 // manifest.Errors.
 func (c Config) Files(o Options) (files []machine.File, notices []string, err error) {
-	var errs manifest.Errors
-	switch o.Profile {
-	case machine.Kubeadm, machine.K3s:
-		errs = c.foreign(o.Profile)
-	default:
-		errs = c.forbidden(o.ControlPlane)
-	}
-	if len(errs) > 0 {
+	if errs := c.Rules(o); len(errs) > 0 {
 		return nil, nil, errs
 	}
 	switch o.Profile {

@@ -33,7 +33,8 @@ type Config struct {
 
 // Parse reads one KubeletConfig in JSON. It is strict: a field that the kubelet does not know is
 // an error, since the kubelet of a node would refuse to start with it. Rules that depend on the
-// kind of node are Files's. The error is a manifest.Errors.
+// kind of node are those of Config.Rules. The error is a manifest.Errors; with one, the Config
+// holds what could be read.
 func Parse(encoded []byte) (Config, error) {
 	var c Config
 	errs := manifest.Decode(encoded, &c.KubeletConfig)
@@ -45,7 +46,7 @@ func Parse(encoded []byte) (Config, error) {
 	}
 	errs = append(errs, c.always()...)
 	if len(errs) > 0 {
-		return Config{}, errs
+		return c, errs
 	}
 	return c, nil
 }

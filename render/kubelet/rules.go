@@ -38,6 +38,15 @@ func quantities(field string, all map[string]string) (errs manifest.Errors) {
 	return errs
 }
 
+// Rules are the mistakes of asking this of nodes of a kind. Files makes none then.
+func (c Config) Rules(o Options) manifest.Errors {
+	switch o.Profile {
+	case machine.Kubeadm, machine.K3s:
+		return c.foreign(o.Profile)
+	}
+	return c.forbidden(o.ControlPlane)
+}
+
 // forbidden are the rules of MCO main for what OpenShift sets itself: a node with another value
 // may not come back from its reboot.
 func (c Config) forbidden(controlPlane bool) (errs manifest.Errors) {

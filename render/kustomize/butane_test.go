@@ -119,6 +119,9 @@ func TestOneBadBuildHidesNoOther(t *testing.T) {
 	if !errors.As(err, &found) || len(result.Pools) > 0 {
 		t.Fatalf("error %v and %d pools", err, len(result.Pools))
 	}
+	if sound := (render.Options{}).Sound(builds); len(sound.Pools) != 1 || strings.Join(sound.Pools[0].Config.KernelArgs, " ") != "a b" {
+		t.Errorf("sound are %+v, want the one pool of pools/d", sound)
+	}
 	for i, want := range []string{"pools/a/kustomization.yaml:2: generators: plugins are not run", "pools/b/kustomization.yaml: no resource matches strategic merge patch", "pools/c/m.yaml:7: spec.kernelArguments: is of type number"} {
 		if len(found) != 3 || !strings.HasPrefix(found[i].Error(), want) {
 			t.Errorf("got %v\nwant %s", found, want)
@@ -130,7 +133,12 @@ func TestOneBadBuildHidesNoOther(t *testing.T) {
 // is never passed over.
 func TestWhatIsNoYAMLInAPlainDirectory(t *testing.T) {
 	for _, c := range []struct{ name, body, want string }{
-		{"a template that does not parse", "apiVersion: machineconfiguration.openshift.io/v1\nkind: MachineConfig\nmetadata: {name: {{ name }}}}", "notice a.yaml: is a template, not YAML, and passed over: commit what it renders to"},
+		{"a template that does not parse", "apiVersion: machineconfiguration.openshift.io/v1\nkind: MachineConfig\nmetadata: {name: {{ .name }}-x}", "notice a.yaml: is a template, not YAML, and passed over: commit what it renders to"},
+		{"a template with blocks", "apiVersion: machineconfiguration.openshift.io/v1\nkind: MachineConfig\nmetadata:\n  {{- if .x }}\n  name: {{ .x }}\n  {{- else }}\n  name: y\n  {{- end }}\n  labels:\n{{ toYaml .l | indent 4 }}\n", "notice a.yaml: is a template, not YAML, and passed over: commit what it renders to"},
+		{"a template of Ansible", "apiVersion: machineconfiguration.openshift.io/v1\nkind: MachineConfig\nmetadata:\n{% for x in y %}\n  name: {{ x }}\n{% endfor %}\n", "notice a.yaml: is a template, not YAML, and passed over: commit what it renders to"},
+		{"a template that is YAML by chance", "apiVersion: machineconfiguration.openshift.io/v1\nkind: MachineConfig\nmetadata:\n  name: {{ .name }}\n", "notice a.yaml: is a template, not YAML, and passed over: commit what it renders to"},
+		{"one of ours that is broken, and has braces in its contents", "apiVersion: machineconfiguration.openshift.io/v1\nkind: MachineConfig\nspec:\n\tx: '{{ .y }}'\n", "a.yaml:4: is no YAML: found character that cannot start any token. It looks like a template: commit what it renders to"},
+		{"one of ours in UTF-16", "\xff\xfe" + strings.Join(strings.Split(full, ""), "\x00") + "\x00", "a.yaml:1: holds a NUL: it is no text"},
 		{"a foreign file", "tasks:\n\t- x", "notice a.yaml: is no YAML: line 2: found character that cannot start any token: it is passed over"},
 		{"one of ours", "apiVersion: sluice.dev/v1alpha1\nkind: x: y", "a.yaml:2: is no YAML: mapping values are not allowed in this context"},
 		{"a kustomization is no manifest", "", ""},
@@ -171,5 +179,26 @@ func TestErrorsQuoteNoContents(t *testing.T) {
 		if len(found) == 0 || strings.Contains(found.Error(), "s3cret") || strings.Contains(found.Error(), "/etc/b") {
 			t.Errorf("%q gives %d mistakes: %v", files, len(found), found)
 		}
+	}
+}
+
+// What an author may take for a build, and is none, is named.
+func TestWhatIsNotBuiltIsNamed(t *testing.T) {
+	for name, c := range map[string]struct {
+		files []string
+		want  string
+	}{
+		"a pool without a kustomization": {[]string{"pools/a/kustomization.yaml", "resources: [m.yaml]", "pools/a/m.yaml", full, "pools/b/m.yaml", full},
+			"pools/b: has no kustomization.yaml, and is passed over"},
+		"overlays in another place": {[]string{"base/kustomization.yaml", "resources: [m.yaml]", "base/m.yaml", full, "clusters/a/kustomization.yaml", "resources: [../../base]"},
+			"base/kustomization.yaml: is not built (of such files here: 2), since all is read as plain files: name with --path what to build, or put it below pools"},
+		"nothing of the kind": {[]string{"base/m.yaml", full}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			builds, err := Build(repo(c.files...), nil)
+			if err != nil || len(builds) != 1 || strings.Join(builds[0].Notices, "\n") != c.want || len(builds[0].Documents) != 1 {
+				t.Errorf("got %+v, error %v, want one document and %q", builds, err, c.want)
+			}
+		})
 	}
 }

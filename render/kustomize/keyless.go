@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"path"
 	"sync"
 
 	"go.yaml.in/yaml/v3"
@@ -82,4 +83,24 @@ func hasKey(n *yaml.Node, key string) bool {
 		}
 	}
 	return false
+}
+
+// namelessPatches finds the strategic merge patches that do not say what they are of. Kustomize
+// wants that also where a target says what they are for, and tells none from another.
+func (s *scan) namelessPatches() {
+	for _, l := range s.layers {
+		for i, p := range l.Patches {
+			patch, at := []byte(p.Patch), l.spot(l.at, fmt.Sprintf("patches[%d].patch", i))
+			if p.Path != "" {
+				file := path.Join(path.Dir(l.at), p.Path)
+				patch, at = s.file(file).text(), spot{file: file, line: 1}
+			}
+			docs, _ := parse(patch)
+			for _, d := range docs {
+				if len(d.Content) == 1 && d.Content[0].Kind == yaml.MappingNode && (value(d, "kind") == nil || value(value(d, "metadata"), "name") == nil) {
+					s.fail(at, "has no kind and metadata.name: a patch needs both, also where its target says what it is for")
+				}
+			}
+		}
+	}
 }

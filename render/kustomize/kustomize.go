@@ -59,7 +59,24 @@ func (c *Cache) Build(from fs.FS, paths []string) ([]render.Build, error) {
 	if t.broken != nil {
 		return nil, t.broken
 	}
+	if len(paths) == 0 && len(out) > 0 {
+		out[0].Notices = slices.Concat(out[0].Notices, t.passedOver(dirs))
+	}
 	return out, nil
+}
+
+// passedOver names the directories below pools that are no builds, beside those that are.
+func (t *tree) passedOver(dirs []string) (notices []string) {
+	if len(dirs) == 0 || path.Dir(dirs[0]) != "pools" {
+		return nil
+	}
+	entries, _ := t.list("pools")
+	for _, e := range entries {
+		if dir := path.Join("pools", e.Name()); e.IsDir() && !slices.Contains(dirs, dir) {
+			notices = append(notices, dir+": has no kustomization.yaml, and is passed over")
+		}
+	}
+	return notices
 }
 
 // builds are the directories to build, and what is wrong with the paths that were given.

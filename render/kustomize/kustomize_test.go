@@ -89,6 +89,11 @@ func TestMistakesOfAKustomization(t *testing.T) {
 		{"no YAML", root("resources: ["), `kustomization.yaml:1: is no YAML: did not find expected node content`},
 		{"a wrong type", root("resources: 7"), `kustomization.yaml: json: cannot unmarshal number into Go struct field Kustomization.resources of type []string`},
 		{"a patch that fits nothing", root("resources: [base/mc.yaml]\npatches: [{path: dir/x.yaml}]"), `kustomization.yaml: no resource matches strategic merge patch`},
+		{"a patch without kind and name", repo("kustomization.yaml", "resources: [a.yaml]\npatches:\n- path: p.yaml\n  target: {kind: MachineConfig}", "a.yaml", machineConfig("a", "/a"), "p.yaml", "spec: {fips: true}"),
+			`p.yaml:1: has no kind and metadata.name: a patch needs both, also where its target says what it is for`},
+		{"a patch without kind and name, in place", repo("kustomization.yaml", "resources: [a.yaml]\npatches:\n- target: {kind: MachineConfig}\n  patch: '{kind: MachineConfig, spec: {fips: true}}'", "a.yaml", machineConfig("a", "/a")),
+			`kustomization.yaml:4: patches[0].patch: has no kind and metadata.name`},
+		{"no YAML beside another mistake", repo("kustomization.yaml", "resources: [a.yaml, nowhere.yaml]", "a.yaml", "a:\n\tb: c"), "a.yaml:2: is no YAML: found character that cannot start any token\nkustomization.yaml:1: resources[1]: \"nowhere.yaml\" is not in the repository"},
 		{"two kustomization files", with(root("resources: [base/mc.yaml]"), "kustomization.yml", &fstest.MapFile{Data: []byte("x")}), `kustomization.yml: stands beside kustomization.yaml: keep one of them`},
 		{"a resource that is no YAML", repo("kustomization.yaml", "resources: [a.yaml]", "a.yaml", "a: b: c"), `a.yaml: is no YAML: mapping values are not allowed in this context`},
 		{"a cycle", repo("kustomization.yaml", "resources: [a]", "a/kustomization.yaml", "resources: [../b]", "b/kustomization.yaml", "resources: [../a]"), `b/kustomization.yaml:1: resources[0]: "a" includes itself`},
@@ -111,7 +116,7 @@ func TestMistakesOfAKustomization(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			found := mistakes(t, c.tree)
-			if len(found) == 0 || !strings.Contains(found[0].Error(), c.want) {
+			if len(found) == 0 || !strings.Contains(found.Error(), c.want) {
 				t.Errorf("got  %v\nwant %s", found, c.want)
 			}
 		})

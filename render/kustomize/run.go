@@ -39,6 +39,7 @@ func (s *scan) overlay(patience time.Duration) error {
 		s.grows(read)
 	}
 	if len(s.build.Errors) > 0 {
+		s.flaws()
 		return nil
 	}
 	if err := prepare(); err != nil {
@@ -73,15 +74,24 @@ func (s *scan) overlay(patience time.Duration) error {
 
 func named(r *resource.Resource) string { return r.GetKind() + " " + r.GetName() }
 
-// blame lays what kustomize refused at the files that are no YAML, if there are any: the scan
-// leaves the grammar to kustomize, which says less well where it is broken.
-func (s *scan) blame(at string, err error) {
+// flaws says which files are no YAML: the scan leaves the grammar to kustomize, which says less
+// well where it is broken.
+func (s *scan) flaws() {
 	for name, f := range s.files {
 		if s.saw[name] && f.manifest == nil && f.yaml {
 			if flaw := f.inspect(); flaw != nil {
 				s.flawed(name, flaw)
 			}
 		}
+	}
+}
+
+// blame lays what kustomize refused at the files that are no YAML, if there are any, or at the
+// patches that it could not read.
+func (s *scan) blame(at string, err error) {
+	s.flaws()
+	if strings.Contains(err.Error(), "unable to parse SM or JSON patch") {
+		s.namelessPatches()
 	}
 	if len(s.build.Errors) == 0 && !s.sameName(at, err) {
 		s.fail(in(at), "%s", tidy(err))

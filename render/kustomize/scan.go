@@ -29,6 +29,7 @@ type scan struct {
 	costs    map[string]*cost  // directory -> what is below it; nil while it is being scanned
 	folded   map[string]string // path without case -> path that was read
 	spent    cost              // in a plain directory
+	unbuilt  []string          // the kustomizations there
 	runs     int               // of kustomize
 	fleeting bool              // the outcome depends on more than what was read
 	renames  bool              // a kustomization gives documents other names
@@ -165,8 +166,10 @@ var mark = []byte("\ufeff")
 // text is the file without the mark.
 func (f *file) text() []byte { return bytes.TrimPrefix(f.data, mark) }
 
-// severalDocuments says whether a file may hold more than one.
-func severalDocuments(contents []byte) bool { return bytes.Contains(contents, []byte("\n---")) }
+// severalDocuments says whether a file may hold more than one, be it in a list.
+func severalDocuments(contents []byte) bool {
+	return bytes.Contains(contents, []byte("\n---")) || bytes.Contains(contents, []byte("items:")) && bytes.Contains(contents, []byte("List"))
+}
 
 // unsafe says why a file must not be parsed any further. It is exact about depth and aliases only
 // where a look at the text leaves a doubt.
@@ -290,15 +293,23 @@ func (s *scan) directory(root, dir string) {
 		case strings.HasPrefix(e.Name(), "."):
 		case e.IsDir():
 			s.directory(root, at)
-		case isManifest(e.Name()) && !slices.Contains(konfig.RecognizedKustomizationFileNames(), e.Name()):
+		case slices.Contains(konfig.RecognizedKustomizationFileNames(), e.Name()):
+			s.unbuilt = append(s.unbuilt, at)
+		case isManifest(e.Name()):
 			s.plain(at)
 		}
 		if s.spent.over() != "" {
 			break
 		}
 	}
-	if why := s.spent.over(); why != "" && dir == root {
+	if dir != root {
+		return
+	}
+	if why := s.spent.over(); why != "" {
 		s.fail(in(dir), "%s", why)
+	}
+	if len(s.unbuilt) > 0 {
+		s.notice(s.unbuilt[0], "is not built (of such files here: %d), since all is read as plain files: name with --path what to build, or put it below pools", len(s.unbuilt))
 	}
 }
 
@@ -320,15 +331,19 @@ func (s *scan) plain(at string) {
 	}
 	f := s.file(at)
 	butane := path.Ext(at) == ".bu"
-	switch flaw := f.inspect(); {
+	flaw := f.inspect()
+	if flaw == nil && !butane && bytes.Contains(f.data, []byte("{{")) {
+		flaw = byChance(f.data)
+	}
+	switch {
 	case f.why != "" || flaw == nil && !butane:
 	case butane && s.butane == nil:
 		s.notice(at, "is Butane, which is not read here: it is passed over")
 		return
-	case !butane && bytes.Contains(f.data, []byte("{{")):
+	case !butane && template(f.data):
 		s.notice(at, "is a template, not YAML, and passed over: commit what it renders to")
 		return
-	case !butane && !slices.ContainsFunc(ours, func(group string) bool { return bytes.Contains(f.data, []byte(group)) }):
+	case !butane && !slices.ContainsFunc(ours, func(group string) bool { return bytes.Contains(narrow(f.data), []byte(group)) }):
 		s.notice(at, "%v: it is passed over", flaw)
 		return
 	}

@@ -105,6 +105,9 @@ func storeDeposed(t *testing.T, open func() loop.Store) {
 	}
 	load(t, second)
 	save(t, second, reconciler.State{Generation: 3}) // it has seen what there is
+	if err := first.Save(context.Background(), reconciler.State{Generation: 99}); err == nil {
+		t.Error("the first controller saves over what the second one saved")
+	}
 }
 
 func storeConfig(t *testing.T, open func() loop.Store) {

@@ -1,0 +1,114 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sluice-gitops/sluice/reconciler"
+)
+
+// mark is the annotation of a node that we cordoned: the fleet's name.
+const mark = "sluice.dev/cordoned-by"
+
+// cordon says whose a node's cordon is.
+func (f *Fleet) cordon(n *corev1.Node) reconciler.Cordon {
+	switch {
+	case !n.Spec.Unschedulable:
+		return reconciler.Uncordoned // what is left of our mark means nothing
+	case n.Annotations[mark] == f.Name && signed(n):
+		return reconciler.Ours
+	}
+	return reconciler.Foreign
+}
+
+// signed says that the cordon itself is of our hand. The mark alone does not: somebody may have
+// lifted our cordon and set one of his own. Where the server does not say whose it is, the mark
+// counts.
+func signed(n *corev1.Node) bool {
+	known := false
+	for _, entry := range n.ManagedFields {
+		if entry.FieldsV1 == nil || entry.Subresource != "" {
+			continue
+		}
+		var fields struct {
+			Spec map[string]json.RawMessage `json:"f:spec"`
+		}
+		if json.Unmarshal(entry.FieldsV1.Raw, &fields) != nil {
+			continue
+		}
+		if _, has := fields.Spec["f:unschedulable"]; has {
+			if entry.Manager == manager {
+				return true
+			}
+			known = true
+		}
+	}
+	return !known
+}
+
+// Uncordon ends a drain of ours and releases our cordon. Somebody else's stays, and a node that is
+// gone has none.
+func (f *Fleet) Uncordon(ctx context.Context, node string) error {
+	f.halt(node)
+	err := f.sign(ctx, node, nil, func(n *corev1.Node) (bool, error) { return f.cordon(n) == reconciler.Ours, nil })
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// takeOff cordons a node as ours.
+func (f *Fleet) takeOff(ctx context.Context, name string) error {
+	return f.sign(ctx, name, &f.Name, func(n *corev1.Node) (bool, error) {
+		whose := f.cordon(n)
+		if whose == reconciler.Foreign {
+			return false, errors.New("node is cordoned by somebody else")
+		}
+		return whose == reconciler.Uncordoned, nil
+	})
+}
+
+// clean takes our mark from a node that is not cordoned: a cordon that comes later is not ours.
+func (f *Fleet) clean(ctx context.Context, n *corev1.Node) error {
+	left := func(n *corev1.Node) bool { return !n.Spec.Unschedulable && n.Annotations[mark] == f.Name }
+	if !left(n) {
+		return nil
+	}
+	err := f.sign(ctx, n.Name, nil, func(n *corev1.Node) (bool, error) { return left(n), nil })
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// sign sets mark and cordon in one write, or takes both away where owner is nil, if the node is
+// still as the question has seen it. Somebody who cordons it between the two is asked about anew.
+func (f *Fleet) sign(ctx context.Context, name string, owner *string, wanted func(*corev1.Node) (bool, error)) error {
+	nodes := f.Client.core.CoreV1().Nodes()
+	for range again {
+		n, err := nodes.Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if do, err := wanted(n); !do || err != nil {
+			return err
+		}
+		patch, err := json.Marshal(map[string]any{
+			"metadata": map[string]any{"uid": n.UID, "resourceVersion": n.ResourceVersion, "annotations": map[string]*string{mark: owner}},
+			"spec":     map[string]any{"unschedulable": owner != nil},
+		})
+		if err != nil {
+			return err
+		}
+		if _, err = nodes.Patch(ctx, name, types.MergePatchType, patch, patching); !apierrors.IsConflict(err) {
+			return err
+		}
+	}
+	return errors.New("node changes faster than it can be written")
+}

@@ -1,0 +1,142 @@
+package kube
+
+import (
+	"context"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sluice-gitops/sluice/reconciler"
+)
+
+const (
+	// retry is how long a pod that could not be evicted is left alone. Drains of other tools ask as
+	// fast as they can.
+	retry = 5 * time.Second
+	// silence is how long a drain goes on that nobody says again: the controller has forgotten it,
+	// or is no longer the one.
+	silence = 2 * time.Minute
+)
+
+// drainage is one node being emptied in the background. Fleet.mu guards its fields.
+type drainage struct {
+	said   reconciler.Drain
+	at     time.Time // when it was said last
+	rounds int       // that were made
+	tried  map[types.UID]string
+
+	cancel  context.CancelFunc
+	running bool
+	over    chan struct{} // closed when it is not
+}
+
+// Drain cordons a node as ours and goes on emptying it in the background: every pod is asked to
+// leave, and asked again every few seconds, until the node is empty, its time is over, the cordon
+// is no longer ours, the context ends, or nobody says the drain again.
+func (f *Fleet) Drain(ctx context.Context, d reconciler.Drain) error {
+	if err := f.takeOff(ctx, d.Node); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.drains == nil {
+		f.drains = map[string]*drainage{}
+	}
+	job := f.drains[d.Node]
+	if job == nil {
+		job = &drainage{}
+		f.drains[d.Node] = job
+	}
+	job.said, job.at = d, time.Now()
+	if !job.running {
+		ctx, job.cancel = context.WithCancel(ctx)
+		job.running, job.over = true, make(chan struct{})
+		go f.empty(ctx, job)
+	}
+	return nil
+}
+
+// Close ends all drains. The nodes stay as they are.
+func (f *Fleet) Close() {
+	f.mu.Lock()
+	var names []string
+	for name := range f.drains {
+		names = append(names, name)
+	}
+	f.mu.Unlock()
+	for _, name := range names {
+		f.halt(name)
+	}
+}
+
+// halt ends the drain of a node, and returns when nothing of it is under way any more.
+func (f *Fleet) halt(node string) {
+	f.mu.Lock()
+	job := f.drains[node]
+	delete(f.drains, node)
+	f.mu.Unlock()
+	if job != nil {
+		job.cancel()
+		<-job.over
+	}
+}
+
+// empty is the drain of one node.
+func (f *Fleet) empty(ctx context.Context, job *drainage) {
+	pause := f.Retry
+	if pause == 0 {
+		pause = retry
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+			if f.round(ctx, job) {
+				timer.Reset(pause)
+				continue
+			}
+		}
+		break
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	job.cancel()
+	job.running = false
+	close(job.over)
+}
+
+// round asks every pod once that should leave. It says whether there is to be another.
+func (f *Fleet) round(ctx context.Context, job *drainage) (more bool) {
+	f.mu.Lock()
+	said, at := job.said, job.at
+	f.mu.Unlock()
+	now := time.Now()
+	if !said.Until.IsZero() && !now.Before(said.Until) || now.Sub(at) > silence {
+		return false
+	}
+	node, err := f.Client.core.CoreV1().Nodes().Get(ctx, said.Node, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return false
+	case err != nil:
+		return true // the server is asked again
+	case f.cordon(node) != reconciler.Ours:
+		return false // somebody has taken it over: the controller will see
+	}
+	left, err := f.left(ctx, node, said)
+	if err != nil {
+		return true
+	}
+	tried := f.evictAll(ctx, left, said.Force)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ctx.Err() == nil {
+		job.tried = tried
+		job.rounds++
+	}
+	return len(left) > 0
+}

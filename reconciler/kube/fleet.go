@@ -1,0 +1,201 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-gitops/sluice/api/v1alpha1"
+	"github.com/sluice-gitops/sluice/nodeops"
+	"github.com/sluice-gitops/sluice/reconciler"
+)
+
+// Fleet is the nodes of a cluster. It is a loop.Fleet. Its fields are set before its first use; its
+// methods are called by one goroutine.
+type Fleet struct {
+	Client *Client
+	Name   string        // signs cordons
+	Enroll bool          // Nodes keeps house: see there; else it only reads
+	Retry  time.Duration // between two tries to evict a pod; zero is five seconds
+
+	mu     sync.Mutex
+	drains map[string]*drainage // by node
+}
+
+// Nodes is the fleet as the server says now. A node that is about to go is still there. With Enroll
+// each node that has no NodeConfig is given one, so that its agent can report, and our mark is
+// taken from nodes whose cordon somebody has lifted.
+func (f *Fleet) Nodes(ctx context.Context) ([]reconciler.Node, error) {
+	configs, err := f.Client.configs.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list NodeConfigs: %w", err)
+	}
+	nodes, err := f.Client.core.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	homes := make(map[string]*v1alpha1.NodeConfig, len(configs.Items))
+	for i := range configs.Items {
+		homes[configs.Items[i].Name] = &configs.Items[i]
+	}
+	out := make([]reconciler.Node, len(nodes.Items))
+	for i := range nodes.Items {
+		node := &nodes.Items[i]
+		home := homes[node.Name]
+		if !belongs(home, node) {
+			if home = nil; f.Enroll {
+				if home, err = f.home(ctx, node); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if f.Enroll {
+			if err := f.clean(ctx, node); err != nil {
+				return nil, err
+			}
+		}
+		out[i] = f.picture(node, home)
+	}
+	if err := f.lookInto(ctx, nodes.Items, out); err != nil {
+		return nil, err
+	}
+	f.forget(out)
+	slices.SortFunc(out, func(a, b reconciler.Node) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// picture is what the objects say of a node. One whose order or report cannot be read is left
+// alone, and holds a slot.
+func (f *Fleet) picture(node *corev1.Node, home *v1alpha1.NodeConfig) reconciler.Node {
+	n := reconciler.Node{
+		Name: node.Name, Labels: node.Labels, Created: node.CreationTimestamp.UTC(), Ready: ready(node),
+		Conditions: make(map[string]bool, len(node.Status.Conditions)), Cordon: f.cordon(node),
+	}
+	for _, c := range node.Status.Conditions {
+		n.Conditions[string(c.Type)] = c.Status == corev1.ConditionTrue
+	}
+	if home == nil {
+		return n
+	}
+	order, wrongOrder := home.Spec.Order(node.Name)
+	report, wrongReport := home.Status.Report()
+	n.Order, n.Report = order, report
+	if wrong := errors.Join(wrongOrder, wrongReport); wrong != nil {
+		n.Ready, n.Cordon = false, reconciler.Foreign
+		n.Report.Why = fmt.Sprintf("NodeConfig %s cannot be read: %v", home.Name, wrong)
+	}
+	return n
+}
+
+func ready(node *corev1.Node) bool {
+	return slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// belongs says that a NodeConfig is of this very node, and not of an earlier one of its name.
+func belongs(home *v1alpha1.NodeConfig, node *corev1.Node) bool {
+	return home != nil && slices.ContainsFunc(home.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == node.UID })
+}
+
+// home is the node's NodeConfig, made where there is none. It goes with its node.
+func (f *Fleet) home(ctx context.Context, node *corev1.Node) (*v1alpha1.NodeConfig, error) {
+	for range again {
+		home, err := f.Client.configs.Get(ctx, node.Name, metav1.GetOptions{})
+		switch {
+		case err == nil && belongs(home, node):
+			return home, nil
+		case err == nil: // of an earlier node of that name; what it says is not of this machine
+			err = f.Client.configs.Delete(ctx, home.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &home.UID}})
+			if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+				return nil, fmt.Errorf("delete NodeConfig %s of an earlier node: %w", node.Name, err)
+			}
+		case !apierrors.IsNotFound(err):
+			return nil, fmt.Errorf("read NodeConfig %s: %w", node.Name, err)
+		}
+		home = &v1alpha1.NodeConfig{ObjectMeta: metav1.ObjectMeta{
+			Name:            node.Name,
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID}},
+		}}
+		home, err = f.Client.configs.Create(ctx, home, creating)
+		if !apierrors.IsAlreadyExists(err) {
+			if err != nil {
+				return nil, fmt.Errorf("make NodeConfig %s: %w", node.Name, err)
+			}
+			return home, nil
+		}
+	}
+	return nil, fmt.Errorf("make NodeConfig %s: others write it, too", node.Name)
+}
+
+// Send writes a node's order, unless the node has a newer one. The server refuses an older one, too.
+func (f *Fleet) Send(ctx context.Context, order nodeops.Order) error {
+	spec, err := v1alpha1.SpecOf(order)
+	if err != nil {
+		return err
+	}
+	node, err := f.Client.core.CoreV1().Nodes().Get(ctx, order.Node, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	for range again {
+		home, err := f.home(ctx, node)
+		if err != nil {
+			return err
+		}
+		has, wrong := home.Spec.Order(node.Name)
+		if home.Spec.Generation > spec.Generation {
+			return fmt.Errorf("node has the newer generation %d", home.Spec.Generation)
+		}
+		if want, err := spec.Order(node.Name); err == nil && wrong == nil && reflect.DeepEqual(want, has) {
+			return nil
+		}
+		home.Spec = spec
+		if _, err = f.Client.configs.Update(ctx, home, updating); !apierrors.IsConflict(err) {
+			return err
+		}
+	}
+	return errors.New("others write its NodeConfig, too")
+}
+
+// lookInto finds out of the nodes under our cordon whether they are empty.
+func (f *Fleet) lookInto(ctx context.Context, nodes []corev1.Node, out []reconciler.Node) error {
+	var group sync.WaitGroup
+	slots := make(chan struct{}, 8)
+	errs := make([]error, len(out))
+	for i := range out {
+		if out[i].Cordon != reconciler.Ours {
+			continue
+		}
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			out[i].Drained, out[i].Blocked, errs[i] = f.emptiness(ctx, &nodes[i])
+		})
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+// forget drops what is known of drains of nodes that are gone.
+func (f *Fleet) forget(there []reconciler.Node) {
+	f.mu.Lock()
+	gone := maps.Clone(f.drains)
+	f.mu.Unlock()
+	for _, n := range there {
+		delete(gone, n.Name)
+	}
+	for name := range gone {
+		f.halt(name)
+	}
+}

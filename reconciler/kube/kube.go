@@ -1,0 +1,87 @@
+// Package kube is a fleet on Kubernetes, and what its controller remembers there.
+//
+//	Node                      labels, conditions, and the cordon, which carries our mark
+//	NodeConfig NODE           spec: its order, written here; status: its report, by its agent
+//	Secret FLEET-state        what the controller remembers
+//	Secret config-DIGEST-N    every config that an order may name, compressed, in pieces
+//	Pool POOL                 how a pool stands, for people; read by nobody here
+//	Fleet FLEET               what the operator asks: read here, but for its status
+//
+// Every read is live. The server answers it with all that was written before, so what is seen
+// includes every write of ours.
+package kube
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/gentype"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/sluice-gitops/sluice/api/v1alpha1"
+)
+
+// manager is how our writes are signed, field by field.
+const manager = "sluice"
+
+// fleetLabel names the fleet that an object belongs to.
+const fleetLabel = "sluice.dev/fleet"
+
+// Client reaches one cluster.
+type Client struct {
+	core    kubernetes.Interface
+	fleets  *gentype.Client[*v1alpha1.Fleet]
+	pools   *gentype.ClientWithList[*v1alpha1.Pool, *v1alpha1.PoolList]
+	configs *gentype.ClientWithList[*v1alpha1.NodeConfig, *v1alpha1.NodeConfigList]
+}
+
+// Connect makes a client. It asks the cluster nothing yet. Where the config sets no limits, it is
+// held to 50 requests a second, each of at most half a minute.
+func Connect(config *rest.Config) (*Client, error) {
+	config = rest.CopyConfig(config)
+	if config.QPS == 0 {
+		config.QPS, config.Burst = 50, 100
+	}
+	if config.Timeout == 0 {
+		config.Timeout = 30 * time.Second
+	}
+	config.WarningHandler = rest.NoWarnings{}
+	proto := rest.CopyConfig(config)
+	proto.ContentType, proto.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
+	core, err := kubernetes.NewForConfig(proto)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	config.GroupVersion, config.APIPath = &v1alpha1.GroupVersion, "/apis"
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	ours, err := rest.RESTClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	words := runtime.NewParameterCodec(scheme)
+	return &Client{
+		core:   core,
+		fleets: gentype.NewClient("fleets", ours, words, "", func() *v1alpha1.Fleet { return &v1alpha1.Fleet{} }),
+		pools: gentype.NewClientWithList("pools", ours, words, "",
+			func() *v1alpha1.Pool { return &v1alpha1.Pool{} }, func() *v1alpha1.PoolList { return &v1alpha1.PoolList{} }),
+		configs: gentype.NewClientWithList("nodeconfigs", ours, words, "",
+			func() *v1alpha1.NodeConfig { return &v1alpha1.NodeConfig{} }, func() *v1alpha1.NodeConfigList { return &v1alpha1.NodeConfigList{} }),
+	}, nil
+}
+
+var (
+	creating = metav1.CreateOptions{FieldManager: manager}
+	updating = metav1.UpdateOptions{FieldManager: manager}
+	patching = metav1.PatchOptions{FieldManager: manager}
+)
+
+// again is how often a write is tried that somebody else's came before.
+const again = 5
