@@ -121,6 +121,24 @@ func (k kubeFleet) follow(ctx context.Context, client *kube.Client, desk kube.De
 	return l.Run(ctx, time.Second, nil)
 }
 
+// guardrailOf is the operator's rules in a Fleet object; nil is none.
+func guardrailOf(spec v1alpha1.FleetSpec) (*policy.Rollout, error) {
+	if spec.Guardrail == nil {
+		return nil, nil
+	}
+	rules, err := spec.Guardrail.Rollout()
+	for _, p := range rules.Problems() {
+		err = errors.Join(err, fmt.Errorf("%s: %s", p.Field, p.Why))
+	}
+	if len(rules.Impact) > 0 {
+		err = errors.Join(err, errors.New("impact: what a change costs is the repository's to say: leave it out"))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("guardrail: %w", err)
+	}
+	return &rules, nil
+}
+
 // sameSource says that two specs ask for one controller. Holds are read at every tick anyway.
 func sameSource(a, b v1alpha1.FleetSpec) bool {
 	a.Holds, a.Rewind, b.Holds, b.Rewind = nil, "", nil, ""
@@ -140,22 +158,10 @@ func (k kubeFleet) wire(client *kube.Client, spec v1alpha1.FleetSpec, set settin
 	if spec.GitHub != nil {
 		set.GitHub, set.GitHubURL = spec.GitHub.Repository, spec.GitHub.URL
 	}
-	var wrong, off, guarded error
+	var wrong, off error
 	set.Poll, wrong = time.ParseDuration(spec.Source.Interval)
 	set.Profile, off = machine.ParseProfile(spec.Profile)
-	var guard *policy.Rollout
-	if spec.Guardrail != nil {
-		rules, err := spec.Guardrail.Rollout()
-		for _, p := range rules.Problems() {
-			err = errors.Join(err, fmt.Errorf("%s: %s", p.Field, p.Why))
-		}
-		if len(rules.Impact) > 0 {
-			err = errors.Join(err, errors.New("impact: what a change costs is the repository's to say: leave it out"))
-		}
-		if guard = &rules; err != nil {
-			guarded = fmt.Errorf("guardrail: %w", err)
-		}
-	}
+	guard, guarded := guardrailOf(spec)
 	if err := errors.Join(wrong, off, guarded, set.validate()); err != nil {
 		return nil, fmt.Errorf("Fleet %s: spec: %w", k.Fleet, err)
 	}

@@ -111,15 +111,42 @@ func TestRunOnKubernetes(t *testing.T) {
 	if code := <-one.over; code != 0 {
 		t.Errorf("stopped, it exits with %d", code)
 	}
-	settled(push("c")) // well within the time that a lease would take to run out
+	third := push("c")
+	settled(third) // well within the time that a lease would take to run out
 	if log := two.log(); !strings.Contains(log, "leading") || !strings.Contains(log, "msg=send") {
 		t.Errorf("the other has not taken over: %s", log)
 	}
+	holdPreviewOfALiveFleet(t, repo, config, third)
 	two.stop()
 	if code := <-two.over; code != 0 {
 		t.Errorf("stopped, it exits with %d", code)
 	}
 	if got := plane.Kubectl(t, "get", "nodes", "-o", "jsonpath={.items[*].spec.unschedulable}"); got != "" {
 		t.Errorf("nodes are left cordoned: %q", got)
+	}
+}
+
+// holdPreviewOfALiveFleet holds that a preview takes the nodes as they are in the cluster, not as the
+// base would have them.
+func holdPreviewOfALiveFleet(t *testing.T, repo *gittest.Repo, config, base string) {
+	t.Helper()
+	head := repo.Pull(1, base, gittest.Files{
+		"pool.yaml": "apiVersion: machineconfiguration.openshift.io/v1\nkind: MachineConfigPool\nmetadata: {name: worker}\n",
+		"args.yaml": "apiVersion: machineconfiguration.openshift.io/v1\nkind: MachineConfig\nmetadata: {name: 10-args}\nspec: {kernelArguments: [d]}\n",
+	})
+	var stdout, stderr bytes.Buffer
+	args := []string{"preview", repo.Dir, "--base", base, "--head", head, "--kubeconfig", config, "--namespace", "default", "--fleet", "prod", "-o", "json"}
+	if code := run(t.Context(), args, &stdout, &stderr); code != 0 {
+		t.Fatalf("preview of the live fleet exits with %d: %s", code, &stderr)
+	}
+	var got struct {
+		Inventory, Assumed int
+		Pools              []struct{ Nodes map[string][]string }
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Inventory != 2 || got.Assumed != 0 || len(got.Pools) != 1 || len(got.Pools[0].Nodes["reboot"]) != 2 {
+		t.Errorf("the preview of the live fleet is %s", &stdout)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler/cluster"
 	"github.com/sluice-gitops/sluice/reconciler/local"
@@ -76,7 +75,7 @@ func previewCommand() *cobra.Command {
 // base: a proposal cannot choose whom it is judged by.
 func makePreview(ctx context.Context, path, base, head string, nodes nodesOf, now time.Time) (preview.Report, error) {
 	var none preview.Report
-	if err := nodes.recall(); err != nil {
+	if err := nodes.recall(ctx); err != nil {
 		return none, err
 	}
 	repo, err := git.Open(path)
@@ -154,6 +153,7 @@ type nodesOf struct {
 	file    string   // a file with the nodes
 	fleet   string   // the folder of a local fleet
 	cluster []string // files with the recorded objects of a cluster
+	live    kubeFleet
 	options render.Options
 
 	guardrail string         // a file with rules that hold besides theirs
@@ -164,6 +164,7 @@ func (from *nodesOf) flags(c *cobra.Command) {
 	c.Flags().StringVar(&from.file, "inventory", "", "a file with the nodes")
 	c.Flags().StringVar(&from.fleet, "local", "", "the folder of a fleet, whose nodes are taken as they are")
 	c.Flags().StringArrayVar(&from.cluster, "cluster", nil, "a `FILE` that a cluster was recorded in by kubectl get -o json (docs/inventory.md); may be given again")
+	from.live.readFlags(c.Flags())
 	renderVars(c, &from.options)
 	guardrailFlag(c.Flags(), &from.guardrail)
 	from.given = c.Flags()
@@ -171,8 +172,12 @@ func (from *nodesOf) flags(c *cobra.Command) {
 
 // recall takes what a fleet remembers of itself where no flag says otherwise: its controller goes
 // by that, so a preview that did not would be of another fleet.
-func (from *nodesOf) recall() error {
+func (from *nodesOf) recall(ctx context.Context) error {
 	switch {
+	case from.live.Kubeconfig != "" && (from.file != "" || from.fleet != ""):
+		return usage("the nodes come from --kubeconfig, from --local or from --inventory: give one of them")
+	case from.live.Kubeconfig != "":
+		return from.live.recall(ctx, from)
 	case from.fleet == "":
 		return nil
 	case from.file != "":
@@ -208,6 +213,8 @@ func (from nodesOf) fill(ctx context.Context, in *preview.Input, tree fs.FS) err
 		}
 	}
 	switch {
+	case from.live.Kubeconfig != "":
+		return from.live.fill(ctx, in)
 	case from.fleet != "":
 	case in.Cluster != nil && from.file == "":
 		in.Nodes = cluster.Nodes(in.Cluster)
@@ -225,17 +232,8 @@ func (from nodesOf) fill(ctx context.Context, in *preview.Input, tree fs.FS) err
 	if err != nil {
 		return fmt.Errorf("read fleet: %w", err)
 	}
-	in.State, in.Nodes, in.Known = s.State, s.Nodes, map[machine.Digest]machine.Config{}
+	in.State, in.Nodes = s.State, s.Nodes
 	in.Holds, in.Self = s.Holds, set.self(s.Nodes)
-	store := &local.Store{Dir: from.fleet}
-	for _, d := range s.State.Named(s.Nodes) {
-		c, ok, err := store.Config(ctx, d)
-		if err != nil {
-			return err
-		}
-		if ok {
-			in.Known[d] = c
-		}
-	}
-	return nil
+	in.Known, err = known(ctx, (&local.Store{Dir: from.fleet}).Config, s.State, s.Nodes)
+	return err
 }

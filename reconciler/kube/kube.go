@@ -77,6 +77,9 @@ func Connect(config *rest.Config) (*Client, error) {
 	}, nil
 }
 
+// Objects reaches Kubernetes' own objects.
+func (c *Client) Objects() kubernetes.Interface { return c.core }
+
 var (
 	creating = metav1.CreateOptions{FieldManager: manager}
 	updating = metav1.UpdateOptions{FieldManager: manager}
