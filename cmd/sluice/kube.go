@@ -163,7 +163,7 @@ func (k kubeFleet) wire(client *kube.Client, spec v1alpha1.FleetSpec, set settin
 	set.Profile, off = machine.ParseProfile(spec.Profile)
 	guard, guarded := guardrailOf(spec)
 	if err := errors.Join(wrong, off, guarded, set.validate()); err != nil {
-		return nil, fmt.Errorf("Fleet %s: spec: %w", k.Fleet, err)
+		return nil, fmt.Errorf("fleet %s: spec: %w", k.Fleet, err)
 	}
 	forge, err := openForge(set)
 	if err != nil {

@@ -32,7 +32,7 @@ func (k kubeFleet) recall(ctx context.Context, from *nodesOf) error {
 	given := func(flag string) bool { return from.given != nil && from.given.Changed(flag) }
 	if !given("profile") {
 		if from.options.Profile, err = machine.ParseProfile(spec.Profile); err != nil {
-			return fmt.Errorf("Fleet %s: spec: %w", k.Fleet, err)
+			return fmt.Errorf("fleet %s: spec: %w", k.Fleet, err)
 		}
 	}
 	if !given("cluster-dns") {
@@ -54,7 +54,7 @@ func (k kubeFleet) fill(ctx context.Context, in *preview.Input) error {
 	}
 	if in.Guardrail == nil {
 		if in.Guardrail, err = guardrailOf(spec); err != nil {
-			return fmt.Errorf("Fleet %s: spec: %w", k.Fleet, err)
+			return fmt.Errorf("fleet %s: spec: %w", k.Fleet, err)
 		}
 	}
 	if in.Holds, err = desk.Holds(ctx); err != nil {

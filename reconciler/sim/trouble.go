@@ -31,7 +31,6 @@ type once struct {
 	later map[string]int  // nodes whose effects are done again, and in how many ticks
 	drags bool            // a drain takes longer
 	mute  bool            // the receipts of the forge get lost
-	stale int             // how many ticks old is what is read of other people's doing
 	stall int             // ticks for which the controller stops between deciding and saving
 	rival bool            // somebody else leads while it does
 }
