@@ -48,7 +48,11 @@ func maxUnavailable(r Request) (Outcome, string) {
 	if r.Away || len(r.Unavailable) < limit {
 		return Allow, ""
 	}
-	return Wait, fmt.Sprintf("%d of %d nodes may be unavailable, %d are: %s", limit, r.Nodes, len(r.Unavailable), named(r.Unavailable))
+	help := ""
+	if r.Theirs {
+		help = "; this rollout has taken none of them: bring them back to work, or delete them"
+	}
+	return Wait, fmt.Sprintf("%d of %d nodes may be unavailable, %d are: %s%s", limit, r.Nodes, len(r.Unavailable), named(r.Unavailable), help)
 }
 
 // Limit is the number of nodes that may be unavailable at a time, as MCO main counts: nothing

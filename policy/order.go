@@ -31,12 +31,16 @@ type Stage struct {
 	Reached  int            // nodes at the target
 	Started  int            // nodes at it, or on the way to it
 	Labelled int            // nodes with the canary's labels
-	Canaries []string       // nodes with the canary's labels that are not at the target
+	Canaries []string       // nodes with the canary's labels that are not at the target, each with "(not ready)" where it is not
 	CanaryAt time.Time      // when the last canary reached it
 	LastAt   time.Time      // when the last node reached it
 	Zone     string         // the first zone that is not finished
 	ZoneAway map[string]int // zone -> nodes that are not at work
 	Behind   []string       // pools that must come first and have not landed this commit
+	Missing  []string       // of them, those that the revision does not have
+	Circle   string         // how the pool comes to wait for itself, in words; "" is not at all
+
+	CanaryZone string // the first zone with a labelled canary that is to go
 
 	Lacking map[string][]string // condition that a health gate asks for -> nodes at the target without it
 }
@@ -112,7 +116,14 @@ func after(r Request) (Outcome, string) {
 	if r.Begun || len(r.Stage.Behind) == 0 {
 		return Allow, ""
 	}
-	return Wait, "pool " + strings.Join(r.Stage.Behind, ", pool ") + " must have landed this commit first"
+	if r.Stage.Circle != "" {
+		return Wait, r.Stage.Circle + ": they wait for each other until one of them leaves its order.after"
+	}
+	why := "pool " + strings.Join(r.Stage.Behind, ", pool ") + " must have landed this commit first"
+	if len(r.Stage.Missing) > 0 {
+		why += "; there is no pool " + strings.Join(r.Stage.Missing, ", nor a pool ") + ": correct order.after, or bring the pool"
+	}
+	return Wait, why
 }
 
 // Stops says at how many failed nodes of so many a target is stopped.

@@ -142,6 +142,7 @@ type Request struct {
 
 	Nodes          int           // in the pool
 	Unavailable    []string      // nodes of the pool that are not at work now, each with its reason
+	Theirs         bool          // none of them is away for this rollout: it can bring none back
 	Holds          []Hold        // in force for the pool
 	Facts          Facts         // about the revision
 	Expected       time.Duration // how long such a step takes a node; 0: nobody knows

@@ -32,8 +32,8 @@ const (
 
 // window is closed for everything but the repair of a node that an order of ours has broken. In
 // an open one a node starts only if it is expected to be back before the end, unless the author
-// lets it overrun or no window is long enough; one that was begun has used up a part of its time
-// already, and goes on.
+// lets it overrun or no window is long enough, which is said; one that was begun has used up a part
+// of its time already, and goes on.
 func window(r Request) (Outcome, string) {
 	if r.Failing {
 		return Allow, ""
@@ -42,7 +42,7 @@ func window(r Request) (Outcome, string) {
 	switch {
 	case !state.Open:
 		return Wait, state.Reason
-	case r.Begun, r.Rollout.Overrun == "allow", state.Until.IsZero():
+	case r.Begun, state.Until.IsZero():
 		return Allow, ""
 	}
 	need := r.Expected
@@ -53,6 +53,9 @@ func window(r Request) (Outcome, string) {
 		return Allow, ""
 	}
 	c, _ := r.Rollout.calendar()
+	if r.Rollout.Overrun == "allow" {
+		return Warn, fmt.Sprintf("a node is expected to take %s, and may run past the window's end at %s: overrun allows it", need.Round(time.Second), c.format(state.Until))
+	}
 	next, found := c.room(state.Until, need)
 	if !found { // to wait would be for ever, and what was measured once may have been an outage
 		return Warn, fmt.Sprintf("a node is expected to take %s, and no window within a year is as long: it may overrun; lengthen one", need.Round(time.Second))

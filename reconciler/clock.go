@@ -7,6 +7,7 @@ import (
 
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/nodeops/impact"
+	"github.com/sluice-gitops/sluice/policy"
 )
 
 // clock times nodes, from the first effect to the end of the last: that is how a preview can say
@@ -81,6 +82,48 @@ func (p *Pool) expected(kind impact.Kind) time.Duration {
 		return 0
 	}
 	return min(pace[(len(pace)*95+99)/100-1], 4*pace[(len(pace)-1)/2])
+}
+
+// overrun is when the window ends that a node which is under way may not be back in; zero is never.
+// An order says itself until when it may begin.
+func (p *Pool) overrun(e *errand, b *bench) time.Time {
+	begun, ok := p.Begun[e.Name]
+	if !ok || e.reached || len(e.held) > 0 || failing(e.Node) {
+		return time.Time{}
+	}
+	ends := b.permit(e)
+	if e.asked {
+		ends = e.Order.NotAfter
+	}
+	kind, err := impact.ParseKind(begun.Kind)
+	if err != nil {
+		kind = impact.Reboot
+	}
+	need := p.expected(kind)
+	if need <= 0 {
+		need = policy.Unmeasured(kind)
+	}
+	if ends.IsZero() || !begun.At.Add(need).After(ends) {
+		return time.Time{}
+	}
+	return ends
+}
+
+// warn notes which windows what is under way may not be back in.
+func (p Pool) warn(errands []errand, b *bench) Pool {
+	p.Warned = nil
+	for i := range errands {
+		ends := p.overrun(&errands[i], b)
+		f := policy.Finding{Check: "window", Outcome: policy.Warn, Reason: "what is under way " + late(ends)}
+		if !ends.IsZero() && !slices.Contains(p.Warned, f) {
+			p.Warned = append(p.Warned, f)
+		}
+	}
+	return p
+}
+
+func late(ends time.Time) string {
+	return "may run past the window's end at " + ends.UTC().Format("2006-01-02 15:04 UTC")
 }
 
 // A node that has rebooted for a commit which was overtaken before it had landed waits for the

@@ -62,8 +62,10 @@ func lasting(d *policy.Drain) time.Duration {
 // giveUp ends the drains that have lasted too long: the pool halts, or the node is left out of
 // this attempt. It costs the target nothing of its failure budget: nothing was touched. A node that
 // does not answer, or that must be repaired, is not given up: it has to be reached. A drain that
-// was begun for an older commit ends, too, and the node is emptied anew in its turn.
-func (p Pool) giveUp(errands []errand, d drain, now time.Time) Pool {
+// was begun for an older commit ends, too, and the node is emptied anew in its turn. A canary that is
+// named by its labels is left out by nobody: all others would wait for it.
+func (p Pool) giveUp(errands []errand, b *bench) Pool {
+	d, now := b.drain, b.request.Now
 	if p.Halt != "" || d.onTimeout == "force" {
 		return p
 	}
@@ -77,15 +79,18 @@ func (p Pool) giveUp(errands []errand, d drain, now time.Time) Pool {
 			continue
 		}
 		why := fmt.Sprintf("node %s was not drained within %s: %s", e.Name, plain(d.timeout), culprit(e.Node))
-		if d.onTimeout == "halt" {
-			p.Halt = why
-			return p
+		if b.proves(e.Node) {
+			why += "; it is a canary, for which all others wait"
+		} else if d.onTimeout != "halt" {
+			p.Skipped = maps.Clone(p.Skipped)
+			if p.Skipped == nil {
+				p.Skipped = map[string]string{}
+			}
+			p.Skipped[e.Name] = why
+			continue
 		}
-		p.Skipped = maps.Clone(p.Skipped)
-		if p.Skipped == nil {
-			p.Skipped = map[string]string{}
-		}
-		p.Skipped[e.Name] = why
+		p.Halt = why
+		return p
 	}
 	return p
 }

@@ -31,9 +31,9 @@ func (s *State) stepPool(want render.Pool, crew []*Node, o Observed, votes *vote
 	}
 	p = p.pass(want, o.Guardrail, errands, updated, fresh, o.Now)
 	b := s.bench(p, want, errands, o, votes)
-	p = p.giveUp(errands, b.drain, o.Now)
+	p = p.giveUp(errands, b)
 	effects := p.advance(want, errands, b)
-	p = p.clock(errands, effects, o.Now)
+	p = p.clock(errands, effects, o.Now).warn(errands, b)
 	p = p.settle(want, errands, b, len(effects) > 0)
 	p.Status = describe(p, want.Name)
 	s.Pools[want.Name] = p
@@ -183,6 +183,9 @@ func (p *Pool) advance(want render.Pool, errands []errand, b *bench) (effects []
 	for i := range errands {
 		if e := &errands[i]; e.away != "" {
 			b.gone = append(b.gone, e.Name+" ("+e.away+")")
+			if e.away != notReady && e.away != cordoned {
+				b.ours++
+			}
 		}
 	}
 	for i := range errands {
@@ -292,6 +295,12 @@ func handBack(n *Node) []Effect {
 	return []Effect{Uncordon{n.Name}}
 }
 
+// What keeps a node from its work and is not of our doing.
+const (
+	cordoned = "cordoned by somebody else"
+	notReady = "not ready"
+)
+
 // away says why a node is off work; "" when it is not. A node whose order changes nothing goes on
 // working, unless it was begun for something else before.
 func (p *Pool) away(n *Node, changes bool) string {
@@ -306,9 +315,9 @@ func (p *Pool) away(n *Node, changes bool) string {
 	case n.Report.Phase == nodeops.Failed:
 		return "failed"
 	case n.Cordon == Foreign:
-		return "cordoned by somebody else"
+		return cordoned
 	case !n.Ready:
-		return "not ready"
+		return notReady
 	}
 	return ""
 }

@@ -109,6 +109,7 @@ type Pool struct {
 	RollbackOf   string                     `json:"rollbackOf,omitempty"` // an earlier commit with this very target
 	Rules        Rules                      `json:"rules"`                // in force: an author cannot relax a rule and use it at once
 	Waiting      []policy.Finding           `json:"waiting,omitempty"`    // why the next node is not started
+	Warned       []policy.Finding           `json:"warned,omitempty"`     // what is said of the nodes that are under way, and does not hold them
 	Halt         string                     `json:"halt,omitempty"`       // why the attempt was stopped
 	Counts       Counts                     `json:"counts"`
 	LastAt       time.Time                  `json:"lastAt,omitzero"`       // when a node last came to the target

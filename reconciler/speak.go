@@ -39,6 +39,9 @@ func describe(p Pool, name string) source.Status {
 		if i := slices.IndexFunc(p.Waiting, func(f policy.Finding) bool { return f.Check == "drain" }); i >= 0 {
 			st.Summary += "; " + p.Waiting[i].Reason // it holds its slot, and somebody can help
 		}
+		for _, f := range p.Warned {
+			st.Summary += "; " + f.Reason
+		}
 	}
 	return st
 }

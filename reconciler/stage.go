@@ -24,12 +24,14 @@ type bench struct {
 	stages  []policy.Stage // one for each of the rules
 	heard   map[question]answer
 	gone    []string // nodes that are not at work, each with its reason
+	ours    int      // of them, those that this rollout has taken away
 	pace    map[impact.Kind]time.Duration
 	votes   *votes
 	drain   drain
 	target  machine.Digest
 	landed  machine.Digest // what the pool last came to
 	guard   int            // which of the rules are the operator's; 0 is none
+	closes  *time.Time     // when the first of the windows that are open ends; nil until somebody asks
 	rewound bool           // the last of the request's holds is for a branch that was rewritten
 }
 
@@ -37,7 +39,7 @@ type bench struct {
 // of five thousand nodes ask the same.
 type question struct {
 	begun, away, failing, canary bool
-	zone                         string
+	zone, front                  string
 	cost                         *impact.Action // of the shared bill
 	gone, started                int
 	expected                     time.Duration
@@ -63,6 +65,7 @@ func (s *State) bench(p Pool, want render.Pool, errands []errand, o Observed, vo
 	for kind := impact.Nothing; kind <= impact.Impossible; kind++ {
 		b.pace[kind] = p.expected(kind)
 	}
+	turns := &turns{state: s, head: o.Head, guard: o.Guardrail}
 	if o.Rewound != nil {
 		b.rewound = true
 		b.request.Holds = append(b.request.Holds, policy.Hold{By: "sluice", Reason: o.Rewound.Why})
@@ -83,8 +86,12 @@ func (s *State) bench(p Pool, want render.Pool, errands []errand, o Observed, vo
 			r := &b.rules[i].Rollout
 			r.Health, r.Approvals, r.Signed, r.RequirePreviewMatch = nil, nil, false, false
 		}
-		st := s.stage(want.Name, p, b.rules[i].Rollout, errands, o)
+		st := stage(p, b.rules[i].Rollout, errands)
 		st.CanaryAt = when[i]
+		st.Behind, st.Missing = turns.behind(want.Name, b.rules[i].Rollout, i == b.guard && i > 0)
+		if len(st.Behind) > 0 {
+			st.Circle = turns.circle(want.Name)
+		}
 		b.stages = append(b.stages, st)
 	}
 	return b
@@ -102,9 +109,9 @@ func inForce(holds []policy.Hold, pool string, now time.Time) []policy.Hold {
 }
 
 // stage is how far the pool is, as one set of rules sees it.
-func (s *State) stage(pool string, p Pool, r policy.Rollout, errands []errand, o Observed) policy.Stage {
+func stage(p Pool, r policy.Rollout, errands []errand) policy.Stage {
 	st := policy.Stage{LastAt: p.LastAt, ZoneAway: map[string]int{}}
-	unfinished := false
+	unfinished, proving := false, false
 	for i := range errands {
 		e := &errands[i]
 		if e.reached {
@@ -120,23 +127,17 @@ func (s *State) stage(pool string, p Pool, r policy.Rollout, errands []errand, o
 		if isCanary(e.Node, r) {
 			st.Labelled++
 			if !e.reached {
-				st.Canaries = append(st.Canaries, e.Name)
+				st.Canaries = append(st.Canaries, e.Name+unready(e.Node))
 			}
 		}
-		if !e.reached && !e.failed && !unfinished && p.Skipped[e.Name] == "" { // errands come zone by zone
+		if e.reached || e.failed || p.Skipped[e.Name] != "" {
+			continue
+		}
+		if !unfinished { // errands come zone by zone
 			unfinished, st.Zone = true, e.zone
 		}
-	}
-	if r.Order == nil {
-		return st
-	}
-	for _, name := range r.Order.After {
-		if name == pool {
-			continue // of a guardrail, which is every pool's: the others come after this one
-		}
-		other, ok := s.Pools[name]
-		if !ok || other.Revision.Commit != o.Head.Revision.Commit || other.Phase != Updated && other.Phase != Degraded {
-			st.Behind = append(st.Behind, name)
+		if isCanary(e.Node, r) && !proving {
+			proving, st.CanaryZone = true, e.zone
 		}
 	}
 	return st
@@ -164,18 +165,6 @@ func lacking(found map[string][]string, n *Node, r policy.Rollout) map[string][]
 	return found
 }
 
-func isCanary(n *Node, r policy.Rollout) bool {
-	if r.Canary == nil || len(r.Canary.Labels) == 0 {
-		return false
-	}
-	for key, value := range r.Canary.Labels {
-		if has, ok := n.Labels[key]; !ok || has != value {
-			return false
-		}
-	}
-	return true
-}
-
 // judge asks the gate about one node, once for each set of rules; the worst answer holds.
 func (b *bench) judge(e *errand) (verdict answer) {
 	if len(e.cost) == 0 {
@@ -191,6 +180,7 @@ func (b *bench) judge(e *errand) (verdict answer) {
 	r := b.request
 	r.Node, r.Zone, r.Actions, r.Drift = e.Name, e.zone, e.cost, e.Report.Drift
 	r.Away, r.Failing, r.Begun = off, failing(e.Node), was && busy(e.Node) || e.Cordon == Ours || failing(e.Node) || b.fell(e)
+	r.Theirs = b.ours == 0
 	r.Unavailable, r.Expected, r.Quorum = gone, b.remains(e, begun), b.votes.quorum(e.Node, b.fell(e))
 	if b.rewound && r.Failing {
 		r.Holds = r.Holds[:len(r.Holds)-1] // a repair does not wait for people to agree on a branch
@@ -201,7 +191,7 @@ func (b *bench) judge(e *errand) (verdict answer) {
 			r.Stage.ZoneAway = maps.Clone(r.Stage.ZoneAway)
 			r.Stage.ZoneAway[r.Zone]--
 		}
-		r.Canary = b.canary(i, e.Node)
+		r.Canary, r.Stage.Zone = b.canary(i, e.Node), b.front(i, e)
 		switch v := b.ask(i, r); {
 		case i == 0:
 			verdict = v
@@ -226,14 +216,6 @@ func theGuardrails(v, repository answer) answer {
 	return v
 }
 
-// canary says that a node comes first by some of the rules, or by stronger ones: the guardrail's
-// stand above those in force, and these above the head's. Else each could wait for the other.
-func (b *bench) canary(rules int, n *Node) bool {
-	return isCanary(n, b.rules[rules].Rollout) ||
-		rules != b.guard && isCanary(n, b.rules[0].Rollout) ||
-		b.guard > 0 && isCanary(n, b.rules[b.guard].Rollout)
-}
-
 // fell says that a node went down with something else than what its pool had landed: to retarget it
 // is a repair. Made to wait its turn, it could hold the very slot that a canary waits for.
 func (b *bench) fell(e *errand) bool {
@@ -253,7 +235,7 @@ func (b *bench) ask(rules int, r policy.Request) answer {
 	if len(r.Drift) > 0 || r.Quorum != nil {
 		return answerOf(b.gate.Judge(r)) // its reason names the node
 	}
-	q := question{r.Begun, r.Away, r.Failing, r.Canary, r.Zone, &r.Actions[0], len(r.Unavailable), len(b.rules)*r.Stage.Started + rules, r.Expected}
+	q := question{r.Begun, r.Away, r.Failing, r.Canary, r.Zone, r.Stage.Zone, &r.Actions[0], len(r.Unavailable), len(b.rules)*r.Stage.Started + rules, r.Expected}
 	v, ok := b.heard[q]
 	if !ok {
 		v = answerOf(b.gate.Judge(r))
@@ -268,7 +250,7 @@ func (b *bench) started(e *errand) {
 		b.votes.lose(e.Node)
 	}
 	if e.away == "" && len(e.cost) > 0 {
-		b.gone = append(b.gone, e.Name+" (updating)")
+		b.gone, b.ours = append(b.gone, e.Name+" (updating)"), b.ours+1
 	}
 	for i := range b.stages {
 		if !e.started(b.target) {
@@ -282,16 +264,19 @@ func (b *bench) started(e *errand) {
 
 // permit is the end of the window that allowed a disturbance, so that a node which hears of its
 // order too late does not begin outside it.
-func (b *bench) permit(e *errand) (until time.Time) {
+func (b *bench) permit(e *errand) time.Time {
 	if len(e.cost) == 0 || failing(e.Node) {
-		return until
+		return time.Time{}
 	}
-	for _, rules := range b.rules {
-		if next := rules.Rollout.State(b.request.Now).Until; until.IsZero() || !next.IsZero() && next.Before(until) {
-			until = next
+	if b.closes == nil {
+		b.closes = new(time.Time)
+		for _, rules := range b.rules {
+			if next := rules.Rollout.State(b.request.Now).Until; b.closes.IsZero() || !next.IsZero() && next.Before(*b.closes) {
+				*b.closes = next
+			}
 		}
 	}
-	return until
+	return *b.closes
 }
 
 // pass notes when nodes, and the canaries among them, came through. What is through at the start
@@ -329,29 +314,4 @@ func (p Pool) arrived(errands []errand) bool {
 		}
 	}
 	return false
-}
-
-// through says that the canaries of some rules are at the target.
-func through(r policy.Rollout, errands []errand) bool {
-	if r.Canary == nil {
-		return true
-	}
-	first, err := policy.Limit(r.Canary.Nodes, len(errands))
-	reached, labelled := 0, 0
-	for i := range errands {
-		e := &errands[i]
-		canary := isCanary(e.Node, r)
-		if canary {
-			labelled++
-		}
-		if e.reached {
-			reached++
-		} else if canary {
-			return false
-		}
-	}
-	if len(r.Canary.Labels) > 0 {
-		return labelled > 0
-	}
-	return err == nil && reached >= first
 }

@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sluice-gitops/sluice/nodeops"
 	"github.com/sluice-gitops/sluice/nodeops/impact"
@@ -39,11 +40,15 @@ func Stand(s State, o Observed) map[string]Standing {
 func (p *Pool) tell(errands []errand, b *bench, listen listener) {
 	for i := range errands {
 		e := &errands[i]
-		listen(b.request.Pool, e, p.standing(e, b))
+		why := p.standing(e)
+		if ends := p.overrun(e, b); !ends.IsZero() {
+			why = append(slices.Clip(why), policy.Finding{Check: "window", Outcome: policy.Warn, Reason: late(ends)})
+		}
+		listen(b.request.Pool, e, why)
 	}
 }
 
-func (p *Pool) standing(e *errand, b *bench) []policy.Finding {
+func (p *Pool) standing(e *errand) []policy.Finding {
 	one := func(check string, o policy.Outcome, why string, args ...any) []policy.Finding {
 		return []policy.Finding{{Check: check, Outcome: o, Reason: fmt.Sprintf(why, args...)}}
 	}
@@ -59,6 +64,9 @@ func (p *Pool) standing(e *errand, b *bench) []policy.Finding {
 	case p.Skipped[e.Name] != "":
 		return one("drain", policy.Deny, "%s: left out until there is a new commit", p.Skipped[e.Name])
 	case busy(e.Node) && e.Order.Generation > e.Report.Generation:
+		if !e.Ready {
+			return one("order", policy.Wait, "has not answered its order yet, and is not ready: bring the machine back, or delete its node")
+		}
 		return one("order", policy.Wait, "has not answered its order yet")
 	case busy(e.Node) || e.asked:
 		return one("working", policy.Wait, "is being updated")

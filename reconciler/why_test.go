@@ -2,10 +2,20 @@ package reconciler_test
 
 import (
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	k8slabels "k8s.io/apimachinery/pkg/labels"
+
+	"github.com/sluice-gitops/sluice/machine"
+	"github.com/sluice-gitops/sluice/nodeops"
+	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
+	"github.com/sluice-gitops/sluice/render"
+	"github.com/sluice-gitops/sluice/source"
 )
 
 // What Stand says must be what Step then does: a node that it calls free gets an effect, and one
@@ -46,6 +56,45 @@ func TestStandSaysWhatStepDoes(t *testing.T) {
 				if st := standing["edge-0000"]; st.Why[0].Check != "hold" {
 					t.Errorf("edge-0000 is held, and said is %v", st.Why)
 				}
+			}
+		})
+	}
+}
+
+// A node that may not be back before its window ends says so of itself for as long as it is under
+// way, and its pool does; nobody else does.
+func TestANodeThatMayOverrunItsWindowSaysSo(t *testing.T) {
+	now := time.Date(2026, 11, 23, 9, 50, 0, 0, time.UTC)
+	rules := policy.Rollout{Windows: []policy.Window{{Schedule: "0 9 * * *", Duration: "1h"}}, Overrun: "allow"}
+	labels := map[string]string{"node-role.kubernetes.io/worker": ""}
+	want := render.Pool{Name: "worker", Policy: rules, Config: machine.Config{KernelArgs: []string{"new"}}, Selector: k8slabels.SelectorFromSet(labels)}
+	for name, c := range map[string]struct {
+		begun time.Time
+		warns bool
+	}{"begun in time": {now.Add(-40 * time.Minute), false}, "begun late": {now.Add(-time.Minute), true}} {
+		t.Run(name, func(t *testing.T) {
+			s := reconciler.State{Pools: map[string]reconciler.Pool{"worker": {
+				Phase: reconciler.Progressing, Target: want.Target(), Generation: 2, Revision: source.Revision{Commit: "c"}, Rules: reconciler.Rules{Rollout: rules},
+				Begun: map[string]reconciler.Begun{"w1": {At: c.begun, Kind: "reboot"}},
+			}}}
+			o := reconciler.Observed{
+				Now: now, Gate: policy.Default(), Head: reconciler.Head{Revision: source.Revision{Commit: "c"}, Pools: []render.Pool{want}},
+				Known: map[machine.Digest]machine.Config{want.Target(): want.Config},
+				Nodes: []reconciler.Node{
+					{Name: "w1", Labels: labels, Cordon: reconciler.Ours, Drained: true,
+						Order:  nodeops.Order{Node: "w1", Generation: 2, Config: want.Target(), Ceiling: impact.Reboot, NotAfter: now.Add(10 * time.Minute)},
+						Report: nodeops.Report{Generation: 2, Phase: nodeops.Working}},
+					{Name: "w2", Labels: labels, Ready: true},
+				},
+			}
+			said := func(name string) bool {
+				return slices.ContainsFunc(reconciler.Stand(s, o)[name].Why, func(f policy.Finding) bool {
+					return f.Check == "window" && f.Outcome == policy.Warn && f.Reason == "may run past the window's end at 2026-11-23 10:00 UTC"
+				})
+			}
+			next, _ := reconciler.Step(s, o)
+			if p := next.Pools["worker"]; said("w1") != c.warns || said("w2") || (len(p.Warned) > 0) != c.warns || strings.Contains(p.Status.Summary, "may run past") != c.warns {
+				t.Errorf("w1 says so: %t, w2: %t, the pool: %v %q", said("w1"), said("w2"), p.Warned, p.Status.Summary)
 			}
 		})
 	}

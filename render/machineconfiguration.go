@@ -102,6 +102,9 @@ func (r *reader) disruptionRules(file string, p operator.NodeDisruptionPolicyCon
 		case path.Clean(f.Path) != f.Path:
 			d.fail(field+".path", "%q never matches: write %s", f.Path, path.Clean(f.Path))
 		}
+		if strings.ContainsAny(f.Path, "*?") {
+			r.warn(file, manifest.Error{Field: disruptionField + "." + field + ".path", Why: fmt.Sprintf("%q is the path of one file of that very name: globs are for spec.impact of a RolloutPolicy", f.Path)})
+		}
 		d.once(field+".path", f.Path)
 		rules = append(rules, impact.Rule{Path: f.Path, Actions: d.actions(field, f.Actions)})
 	}
@@ -246,8 +249,9 @@ func (r *reader) bounded(t taken, rules []impact.Rule) []impact.Rule {
 }
 
 // ImpactRules reads the rules of MachineConfiguration and RolloutPolicy documents by themselves,
-// over the table of the profile. Of each kind there is at most one. Mistakes come back as Errors.
-func (o Options) ImpactRules(docs []Document) ([]impact.Rule, error) {
+// over the table of the profile, and what an author probably did not mean. Of each kind there is at
+// most one. Mistakes come back as Errors.
+func (o Options) ImpactRules(docs []Document) (rules []impact.Rule, notices []string, err error) {
 	r := newReader(o)
 	u := r.read(Build{Documents: docs})
 	fleet := r.disruptions([]universe{u})
@@ -264,6 +268,5 @@ func (o Options) ImpactRules(docs []Document) ([]impact.Rule, error) {
 			r.fail(d.File, "kind", "holds neither a MachineConfiguration of the name %s (operator.openshift.io/v1) nor a RolloutPolicy (sluice.dev/v1alpha1)", inForce)
 		}
 	}
-	rules := o.impactRules(fleet, own)
-	return rules, r.failed()
+	return o.impactRules(fleet, own), r.said(), r.failed()
 }

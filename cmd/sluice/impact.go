@@ -37,7 +37,10 @@ RULES hold a MachineConfiguration, a RolloutPolicy, or one of each; without any 
 			if err != nil {
 				return err
 			}
-			rules, err := readRules(files, profile)
+			rules, notices, err := readRules(files, profile)
+			for _, n := range notices {
+				fmt.Fprintln(c.ErrOrStderr(), "sluice: note:", n)
+			}
 			if err != nil {
 				return err
 			}
@@ -102,12 +105,12 @@ func several(path string, n int, what string) error {
 }
 
 // readRules reads the rules of all files together, over the table of the profile.
-func readRules(files []string, profile machine.Profile) ([]impact.Rule, error) {
+func readRules(files []string, profile machine.Profile) (rules []impact.Rule, notices []string, err error) {
 	var docs []render.Document
 	for _, f := range files {
 		body, err := os.ReadFile(f)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		docs = append(docs, render.Document{File: f, Line: 1, Body: body})
 	}

@@ -62,6 +62,16 @@ func length(soak string) time.Duration {
 	return d
 }
 
+// prompt says that the first node of a pool is taken at once.
+func (w *world) prompt(pool string) bool {
+	return !w.begun[pool][0].at.After(w.start.Add(2 * tick))
+}
+
+// calms says that nodes of the pool wait for a minute of calm: they have just rebooted.
+func (p *Pool) calms() bool {
+	return slices.ContainsFunc(p.Held, func(f policy.Finding) bool { return f.Check == "calm" })
+}
+
 // plan says when the waves of a pool begin, where that is not at once: each turn is the waves that
 // one window has room for.
 func (w *world) plan(p *Pool) {
@@ -69,7 +79,7 @@ func (w *world) plan(p *Pool) {
 	if len(begun) == 0 {
 		return
 	}
-	if first := begun[0]; first.waits > 0 || len(p.After) > 0 && first.at.Sub(w.start) > time.Hour {
+	if first := begun[0]; first.waits > 0 || p.calms() && !w.prompt(p.Name) || len(p.After) > 0 && first.at.Sub(w.start) > time.Hour {
 		p.Start = first.at
 	}
 	for i, t := range begun {

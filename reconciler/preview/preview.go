@@ -196,14 +196,14 @@ func digested(pools []render.Pool) []render.Pool {
 }
 
 // inTurn are the checks by which the nodes of a pool wait for one another.
-var inTurn = []string{"canary", "zones", "soak"}
+var inTurn = []string{"canary", "zones", "soak", "calm"}
 
 // hear notes what holds the pools. That later nodes wait for those which begin at once is the plan,
 // as long as it reaches everybody. Where pools differ, a finding says which it is about.
 func (r *Report) hear(w *world) {
 	for i := range r.Pools {
 		p := &r.Pools[i]
-		begins := len(w.begun[p.Name]) > 0 && !w.begun[p.Name][0].at.After(w.start.Add(2*tick))
+		begins := len(w.begun[p.Name]) > 0 && (w.prompt(p.Name) || p.calms())
 		if begins && len(p.Left) == 0 {
 			p.Held = slices.DeleteFunc(p.Held, func(f policy.Finding) bool { return slices.Contains(inTurn, f.Check) })
 		}

@@ -21,6 +21,9 @@ func (r Report) Text() string {
 	for _, f := range r.Findings {
 		fmt.Fprintf(&b, "\n%s (%s): %s\n", f.Outcome, printable(f.Check), printable(f.Reason))
 	}
+	if r.Assumed > 0 {
+		fmt.Fprintf(&b, "\n%s taken to be at the base\n", plural(r.Assumed, "node of the inventory is", "nodes of the inventory are"))
+	}
 	if r.Outside > 0 {
 		fmt.Fprintf(&b, "\n%s in no pool\n", plural(r.Outside, "node is", "nodes are"))
 	}

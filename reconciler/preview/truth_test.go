@@ -148,3 +148,57 @@ func TestNodesThatAreNotInTheRecordAreAFinding(t *testing.T) {
 		t.Errorf("verdict %v, findings %+v", r.Verdict, r.Findings)
 	}
 }
+
+// Nodes that have just rebooted wait for a minute of calm. That is a late start, and no reason to
+// wait with the merge.
+func TestAMinuteOfCalmIsALateStart(t *testing.T) {
+	now, next := machine.Config{KernelArgs: []string{"now"}}, machine.Config{KernelArgs: []string{"next"}}
+	nodes := fleet("worker", 2)
+	for i := range nodes {
+		nodes[i] = at(nodes[i], now)
+	}
+	in := input(one(pool("worker", "", now)), one(pool("worker", "", next)), nodes...)
+	in.State = landedAt(policy.Rollout{}, "", reconciler.Landing{Commit: base, Config: now.Digest()})
+	p := in.State.Pools["worker"]
+	p.Phase, p.Lately = reconciler.Progressing, map[string]time.Time{"worker-1": noon.Add(-2 * time.Minute), "worker-2": noon.Add(-2 * time.Minute)}
+	in.State.Pools["worker"] = p
+	r := Make(in)
+	if got := r.Pools[0].Start.Sub(noon); r.Verdict != policy.Allow || got < time.Minute || got > 2*time.Minute {
+		t.Errorf("verdict %v, %v; starts after %v, want allow and about a minute", r.Verdict, r.Findings, got)
+	}
+	p.Lately = nil
+	in.State.Pools["worker"] = p
+	if r := Make(in); !r.Pools[0].Start.IsZero() {
+		t.Errorf("starts %v, and nothing keeps it", r.Pools[0].Start)
+	}
+}
+
+// The text says, as the comment does, how many nodes are only taken to be at the base.
+func TestTheTextSaysWhichNodesAreAssumed(t *testing.T) {
+	r := Make(input(one(pool("worker", "", machine.Config{})), one(pool("worker", "", file("/etc/x"))), fleet("worker", 2)...))
+	if want := "2 nodes of the inventory are taken to be at the base"; !strings.Contains(r.Text(), want) {
+		t.Errorf("the text does not say %q:\n%s", want, r.Text())
+	}
+}
+
+// The plan is for when all agree: a pool that asks nobody is not ahead of one that waits for people,
+// where one of them holds the other.
+func TestAPlanForWhenPeopleAgreeLetsNobodyGoAhead(t *testing.T) {
+	before := []render.Pool{pool("edge", "", machine.Config{}), pool("worker", "", machine.Config{})}
+	before[0].Policy = policy.Rollout{Approvals: &policy.Approvals{Count: 1}}
+	after := slices.Clone(before)
+	for i := range after {
+		after[i].Config = machine.Config{KernelArgs: []string{"quiet"}}
+	}
+	nodes := append(fleet("edge", 1), fleet("worker", 2)...)
+	for i := range nodes {
+		nodes[i].Labels["node-role.kubernetes.io/control-plane"] = "" // of three members one may be away
+	}
+	in := input(digested(before), digested(after), nodes...)
+	in.Standing = in.Before
+	w, pools := rest(in, in.After), []Pool{{Name: "edge"}, {Name: "worker"}}
+	w.run(pools)
+	if edge, worker := w.begun["edge"], w.begun["worker"]; len(edge) != 1 || len(worker) != 2 || !edge[0].at.Before(worker[0].at) {
+		t.Errorf("edge begins %v, worker %v; edge comes first, as it does when both may begin", edge, worker)
+	}
+}

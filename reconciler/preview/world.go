@@ -96,7 +96,9 @@ func (w *world) settle(i int, in Input, merged []render.Pool) {
 		return
 	}
 	begun, at := w.state.Pools[pool].Begun[n.Name]
-	if !at || n.Order.Generation <= n.Report.Generation && n.Report.Phase != nodeops.Working {
+	working := n.Report.Phase == nodeops.Working
+	asked := n.Order.Generation > n.Report.Generation && n.Ready // else nobody is there to answer
+	if !at || !working && !asked {
 		return
 	}
 	kind, err := impact.ParseKind(begun.Kind)
@@ -113,6 +115,7 @@ const tick = time.Second
 
 // run lets the rollout happen and notes in the pools who is taken when.
 func (w *world) run(pools []Pool) {
+	before := w.state
 	for n := range steps {
 		next, effects := reconciler.Step(w.state, w.seen)
 		moved := !reflect.DeepEqual(w.state.Pools, next.Pools) // a pool may wait for what another has come to
@@ -123,7 +126,10 @@ func (w *world) run(pools []Pool) {
 		}
 		if n == 0 {
 			w.hold(pools)
-			moved = w.agree() || moved
+			if w.agree() {
+				w.state = before // the plan begins when all have agreed: no pool is ahead for having had to ask nobody
+				continue
+			}
 		}
 		wave := map[string][]string{}
 		for _, e := range effects {
@@ -172,6 +178,7 @@ func (w *world) hold(pools []Pool) {
 				pools[i].Held = append(pools[i].Held, w.foretold(f, pools[i].Name))
 			}
 		}
+		pools[i].Held = append(pools[i].Held, st.Warned...)
 		if pools[i].blocked != "" { // also beside a halt, which does not know the file
 			pools[i].Held = append(pools[i].Held, policy.Finding{Check: "inPlace", Outcome: policy.Deny,
 				Reason: "pool " + pools[i].Name + ": " + pools[i].blocked + " cannot be changed in place"})

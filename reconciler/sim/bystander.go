@@ -3,6 +3,9 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/sluice-gitops/sluice/policy"
 )
@@ -13,6 +16,9 @@ func (a *author) surroundings() {
 	a.do("health ok")
 	if a.chance(.25) {
 		a.guardrail()
+	}
+	if a.chance(.2) {
+		a.do("self %s", a.World.nodes[a.rng.IntN(len(a.World.nodes))].Name)
 	}
 	if a.chance(.1) {
 		for _, n := range a.World.nodes[:min(3, len(a.World.nodes))] {
@@ -39,6 +45,17 @@ func (a *author) gates(r *policy.Rollout) {
 		r.Approvals = &policy.Approvals{Count: 1 + a.rng.IntN(2)}
 	case 1:
 		r.Signed = true
+	}
+	switch a.rng.IntN(8) {
+	case 0:
+		asked := slices.Sorted(maps.Keys(expressions))
+		g := policy.HealthGate{Name: "rule", Expression: asked[a.rng.IntN(len(asked))]}
+		if strings.Contains(g.Expression, "probes") && !slices.ContainsFunc(r.Health, func(g policy.HealthGate) bool { return g.Name == "shop" }) {
+			r.Health = append(r.Health, policy.HealthGate{Name: "shop", HTTP: "http://shop/healthz"})
+		}
+		r.Health = append(r.Health, g)
+	case 1:
+		r.RequirePreviewMatch = true
 	}
 	if len(r.Windows) > 0 && a.chance(.3) {
 		r.Overrun = "allow"
@@ -98,6 +115,9 @@ func (a *author) bystanders() {
 	} else if signs && a.chance(.05) {
 		a.do("sign %s", a.pick("ann", "ann", "ann", "nobody"))
 	}
+	if a.chance(.02) {
+		a.do("preview %s=%s %s=%s", a.pools[0], a.pick("none", "reload", "reboot"), a.pools[1], a.pick("reload", "reboot", "reboot"))
+	}
 }
 
 // operators stop pools and let them go, and change their guardrail.
@@ -145,7 +165,7 @@ func (a *author) asked() (approvals, signed bool) {
 	for _, p := range a.World.head.Pools {
 		for _, r := range a.World.rules(p) {
 			approvals = approvals || r.Rollout.Approvals != nil
-			signed = signed || r.Rollout.Signed
+			signed = signed || r.Rollout.Signed || slices.ContainsFunc(r.Rollout.Health, func(g policy.HealthGate) bool { return strings.Contains(g.Expression, "signedBy") })
 		}
 	}
 	return approvals, signed
@@ -156,4 +176,5 @@ func (a *author) agree() {
 	a.do("approve ann")
 	a.do("approve bob")
 	a.do("sign ann")
+	a.do("preview reboot")
 }

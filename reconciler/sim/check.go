@@ -29,6 +29,9 @@ func (w *World) judge(seen reconciler.Observed, next reconciler.State, effects [
 		name, disturbs := w.disturbs(e)
 		n := w.node(name)
 		p, ok := y.pool[name]
+		if ok {
+			w.remembersTheWindow(n, p, e)
+		}
 		if !disturbs || !ok {
 			continue
 		}
@@ -36,12 +39,12 @@ func (w *World) judge(seen reconciler.Observed, next reconciler.State, effects [
 		w.holdsHold(y, n, p)
 		w.peopleHaveAgreed(y, n, p)
 		w.poisonStops(y, n, p)
-		if n.Report.Phase == nodeops.Failed && n.Report.Generation == n.Order.Generation {
-			n.rules = nil
+		if toRepair(n) {
 			continue // a repair waits for nothing but a person's stop
 		}
 		w.rewoundHeadsWait(n)
 		w.gatesHold(y, n, p)
+		w.previewsMatch(y, n, p, e)
 		w.quorumHolds(y, n)
 		w.windowsHold(y, n, p, e)
 		w.driftHolds(y, n)
@@ -50,7 +53,7 @@ func (w *World) judge(seen reconciler.Observed, next reconciler.State, effects [
 			continue // it takes no slot, and keeps its turn
 		}
 		if !n.turn || n.Report.Generation == n.Order.Generation && n.Report.Phase != nodeops.Working {
-			for _, r := range w.asItComes(y.nodes[name], p) {
+			for _, r := range w.asItComes(y, y.nodes[name], p) {
 				w.zonesKeepTheirOrder(y, n, p, r.Rollout)
 				w.canariesGoFirst(y, n, p, r.Rollout)
 				w.soaksHold(y, n, p, r.Rollout)
@@ -64,6 +67,11 @@ func (w *World) judge(seen reconciler.Observed, next reconciler.State, effects [
 	w.theDeletedHoldNothing(next)
 	w.drainsEnd(y)
 	w.nodesAreLeftOutInTime(y)
+}
+
+// toRepair says that a node has failed an order, and is not whole.
+func toRepair(n *node) bool {
+	return n.Report.Phase == nodeops.Failed && n.Report.Generation == n.Order.Generation
 }
 
 // disturbs says which node an effect takes from its work, if any.
@@ -92,7 +100,6 @@ func (w *World) budgetHolds(y *yard, n *node, p render.Pool) {
 // windowsHold (I3): nothing is begun outside the windows, by the controller's clock, and the order
 // says when its time is over.
 func (w *World) windowsHold(y *yard, n *node, p render.Pool, e reconciler.Effect) {
-	n.rules = nil
 	for _, r := range w.rules(p) {
 		st := r.Rollout.State(y.seen.Now)
 		if !st.Open {
@@ -102,9 +109,21 @@ func (w *World) windowsHold(y *yard, n *node, p render.Pool, e reconciler.Effect
 		if send, ok := e.(reconciler.Send); ok && !st.Until.IsZero() && (send.Order.NotAfter.IsZero() || send.Order.NotAfter.After(st.Until)) {
 			w.violate("%s was given until %v, and the window of pool %s ends at %v", n.Name, send.Order.NotAfter, p.Name, st.Until)
 		}
-		if w.skew == 0 {
-			n.rules = append(n.rules, r.Rollout)
-		}
+	}
+}
+
+// remembersTheWindow notes the rules that an order is judged by, also where the order looks as if
+// it cost nothing: the node may be on the way to something else, from where it does.
+func (w *World) remembersTheWindow(n *node, p render.Pool, e reconciler.Effect) {
+	if _, ok := e.(reconciler.Send); !ok {
+		return
+	}
+	n.rules = nil
+	if w.skew != 0 || toRepair(n) {
+		return
+	}
+	for _, r := range w.rules(p) {
+		n.rules = append(n.rules, r.Rollout)
 	}
 }
 
@@ -138,17 +157,15 @@ func (w *World) zonesKeepTheirOrder(y *yard, n *node, p render.Pool, r policy.Ro
 	if r.Order == nil {
 		return
 	}
-	target, mine := y.target(p), y.nodes[n.Name].Labels[zone]
+	mine := y.nodes[n.Name].Labels[zone]
 	sameZone, earlier := 0, ""
 	for _, other := range y.crew[p.Name] {
 		its := y.nodes[other.Name].Labels[zone]
 		if its == mine && y.away[other.Name] {
 			sameZone++
 		}
-		failed := other.Order.Config == target && other.Order.Generation == other.Report.Generation && other.Report.Phase != nodeops.Done && other.Report.Phase != nodeops.Working
-		before := its < mine && its != "" || mine == "" && its != ""
-		leftOut := y.next.Pools[p.Name].Skipped[other.Name] != ""
-		if before && other.Report.Config != target && !failed && !leftOut { // a failure within the budget holds no zone
+		own := other.Name == w.outside.self // the controller's own comes last, wherever it is
+		if !own && zoneBefore(y.nodes[other.Name], y.nodes[n.Name]) && other.Report.Config != y.target(p) && !y.doneWith(other, p) {
 			earlier = other.Name
 		}
 	}
@@ -217,11 +234,11 @@ func (w *World) soaksHold(y *yard, n *node, p render.Pool, r policy.Rollout) {
 
 // poolsKeepTheirOrder: a pool that comes after another waits until that has the commit's content.
 func (w *World) poolsKeepTheirOrder(y *yard, n *node, p render.Pool, r policy.Rollout) {
-	if r.Order == nil {
+	if r.Order == nil || slices.Contains(r.Order.After, p.Name) { // a guardrail is every pool's, also of those that it names
 		return
 	}
 	for _, q := range y.seen.Head.Pools {
-		if q.Name == p.Name || !slices.Contains(r.Order.After, q.Name) { // a guardrail is every pool's, also of those that it names
+		if !slices.Contains(r.Order.After, q.Name) {
 			continue
 		}
 		for _, other := range y.crew[q.Name] {

@@ -148,7 +148,8 @@ func (w *World) finish(n *node) {
 		if n.Report.Config != n.taken.Config {
 			n.landedAt = w.Now
 		}
-		n.Report.Config, n.Report.Drift, n.turn = n.taken.Config, nil, false
+		n.Report.Config, n.Report.Drift = n.taken.Config, nil
+		n.turn = n.turn && n.taken.Generation < n.Order.Generation // with a newer order in hand it is under way still, as far as anybody can see
 	} else {
 		w.lose(n)
 	}

@@ -115,6 +115,19 @@ func (w *World) yard(seen reconciler.Observed, next reconciler.State) *yard {
 // target is where the controller says that it takes a pool.
 func (y *yard) target(p render.Pool) machine.Digest { return y.next.Pools[p.Name].Target }
 
+// zoneBefore says that the first of two nodes is in an earlier zone; those of no zone come last.
+func zoneBefore(a, b reconciler.Node) bool {
+	its, mine := a.Labels[zone], b.Labels[zone]
+	return its != "" && (mine == "" || its < mine)
+}
+
+// doneWith says that a node is at the target, or has failed at it within the budget, or was left out:
+// nobody waits for it.
+func (y *yard) doneWith(n *node, p render.Pool) bool {
+	answered := n.Order.Config == y.target(p) && n.Order.Generation == n.Report.Generation && n.Report.Phase != nodeops.Working
+	return answered && (n.Report.Phase != nodeops.Done || n.Report.Config == y.target(p)) || y.next.Pools[p.Name].Skipped[n.Name] != ""
+}
+
 // rules are those that a pool is held to: those in force, those of the head, and the operator's,
 // which say nothing of maxUnavailable, nor of failures where they name no budget.
 func (w *World) rules(p render.Pool) []reconciler.Rules {

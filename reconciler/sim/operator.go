@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluice-gitops/sluice/machine"
+	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/render"
@@ -19,8 +20,9 @@ import (
 // outside is what people and other systems say beside Git.
 type outside struct {
 	holds   []policy.Hold
-	reviews map[string]*source.Review    // by commit
-	signed  map[string]*policy.Signature // by commit
+	reviews map[string]*source.Review         // by commit
+	signed  map[string]*policy.Signature      // by commit
+	shown   map[string]map[string]impact.Kind // commit -> pool -> what its preview said
 	guard   *policy.Rollout
 	self    string
 	rewound *reconciler.Broken
@@ -36,7 +38,7 @@ type outside struct {
 func (x *outside) into(o *reconciler.Observed, state reconciler.State) {
 	commit := o.Head.Revision.Commit
 	o.Holds, o.Guardrail, o.Self, o.Rewound = slices.Clone(x.holds), x.guard, x.self, x.rewound
-	o.Facts = policy.Facts{Review: x.reviews[commit], Signature: x.signed[commit]}
+	o.Facts = policy.Facts{Review: x.reviews[commit], Signature: x.signed[commit], Reviewed: x.shown[commit]}
 	if x.sick == "" {
 		return
 	}
@@ -94,13 +96,17 @@ func (w *World) Allow() {
 	}
 }
 
-// empty is what becomes of a drain: a pod that may not be evicted stays, unless it is deleted.
+// empty is what becomes of a drain: a pod that may not be evicted stays, unless it is deleted. To a
+// node that is empty under our cordon no pod comes: to drain it once more changes nothing.
 func (w *World) empty(n *node, d reconciler.Drain) {
+	if n.Cordon == reconciler.Ours && n.Drained {
+		return
+	}
 	n.Cordon, n.Blocked = reconciler.Ours, w.outside.blocked[n.Name]
 	if d.Force {
 		n.Blocked = ""
 	}
-	n.Drained = n.Blocked == "" && (n.Drained || !w.drags)
+	n.Drained = n.Blocked == "" && !w.drags
 }
 
 // operators are the script's verbs for them, each with the words that it needs:
@@ -114,6 +120,7 @@ func (w *World) empty(n *node, d reconciler.Drain) {
 //	guard {"soak": "5m"}                      the operator's guardrail, as JSON; "none" takes it away
 //	self NODE                                 the node that the controller runs on
 //	approve NAME | sign NAME|nobody           the head; nobody is a key that nobody trusts
+//	preview KIND | preview POOL=KIND ...      what the preview of the head said before the merge
 //	health ok|unknown|old|WHY                 what every health gate answers, from now on
 //	forget NODE                               the store has lost the config that the node reports
 //	storm N POOL                              N commits in as many tenths of a minute, each another reboot
@@ -125,8 +132,8 @@ var operators = map[string]struct {
 	"hold": {5, (*Script).hold}, "release": {2, (*Script).release}, "block": {3, (*Script).block}, "unblock": {2, (*Script).block},
 	"rewrite": {3, (*Script).rewrite}, "rewind": {2, (*Script).rewind}, "allow": {1, (*Script).allow}, "guard": {2, (*Script).guard}, "self": {2, (*Script).self},
 	"approve": {2, (*Script).approve}, "sign": {2, (*Script).sign}, "health": {2, (*Script).health},
-	"forget": {2, (*Script).forget},
-	"storm":  {3, (*Script).storm}, "reboots": {1, (*Script).reboots},
+	"preview": {2, (*Script).preview}, "forget": {2, (*Script).forget},
+	"storm": {3, (*Script).storm}, "reboots": {1, (*Script).reboots},
 }
 
 func (s *Script) hold(words []string) error {
@@ -238,6 +245,30 @@ func (s *Script) sign(words []string) error {
 		one = &policy.Signature{Why: "it verifies with no trusted key"}
 	}
 	x.signed[s.World.head.Revision.Commit] = one
+	return nil
+}
+
+func (s *Script) preview(words []string) error {
+	w, said := s.World, map[string]impact.Kind{}
+	for _, word := range words[1:] {
+		pool, name, one := strings.Cut(word, "=")
+		if !one {
+			name = pool
+		}
+		kind, err := impact.ParseKind(name)
+		if err != nil {
+			return err
+		}
+		for _, p := range w.head.Pools {
+			if !one || p.Name == pool {
+				said[p.Name] = kind
+			}
+		}
+	}
+	if w.outside.shown == nil {
+		w.outside.shown = map[string]map[string]impact.Kind{}
+	}
+	w.outside.shown[w.head.Revision.Commit] = said
 	return nil
 }
 

@@ -367,7 +367,7 @@ func (s *Script) show([]string) error {
 		if st.Halt != "" {
 			line += ": " + st.Halt
 		}
-		for _, f := range st.Waiting {
+		for _, f := range slices.Concat(st.Waiting, st.Warned) {
 			line += fmt.Sprintf("\n  %s: %s", f.Check, f.Reason)
 		}
 		out = append(out, line)

@@ -189,6 +189,9 @@ func (a *author) push() {
 		a.do("poison %s %s", a.pick("restored", "failed", "validate", "apply", "boot", "ready", "soak"), change)
 	}
 	a.do("push %s %s", commit, change)
+	if a.chance(.5) { // what people had read before they merged it, rightly or not
+		a.do("preview %s", a.pick("none", "reload", "reboot", "reboot", "reboot"))
+	}
 }
 
 // weather is what people, machines and networks do between two ticks.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/nodeops"
+	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/render"
@@ -32,7 +33,8 @@ type World struct {
 	configs  map[machine.Digest]machine.Config
 	poison   map[machine.Digest]string // where an order for this config ends, in the words of the script
 	violated []string
-	log      []begun // nodes that were disturbed, in the order in which it began
+	log      []begun                // nodes that were disturbed, in the order in which it began
+	flight   map[string]impact.Kind // nodes that were under way before, and what that costs them
 	tick     int
 	outside  outside
 

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -296,6 +297,9 @@ func (f *forecast) timeline() Timeline {
 			}
 			for _, w := range st.Waiting {
 				lane.Waiting = append(lane.Waiting, w.Reason)
+			}
+			if f.seen.Now.Sub(f.in.Now) > farthest {
+				lane.Waiting = append(lane.Waiting, fmt.Sprintf("not within %d days", farthest/(24*time.Hour)))
 			}
 		}
 		lane.Closed = closed(p, t.Start, t.End)

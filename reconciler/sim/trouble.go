@@ -203,7 +203,7 @@ func (w *World) calm() {
 	}
 	for _, n := range w.nodes {
 		if p, ok := w.poolOf(n.Labels); ok && slices.Contains(w.landed[p.Name], n.Report.Config) {
-			n.sours = max(n.sours, 0) // the pool has this and wants no other: somebody repairs the machine
+			n.sours = 0 // the pool had this and wanted no other: somebody repairs the machine, also one that is about to fall
 		}
 		if n.dead || !n.Ready {
 			n.Ready = n.work == 0 && n.sours >= 0

@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sluice-gitops/sluice/nodeops"
+	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/render"
@@ -71,6 +73,13 @@ func (w *World) gatesHold(y *yard, n *node, p render.Pool) {
 	}
 	for _, r := range w.rules(p) {
 		for _, g := range r.Rollout.Health {
+			if g.Expression != "" {
+				if open := expressions[g.Expression]; !open(w, y) {
+					w.violate("%s was begun while %s was not true", n.Name, g.Expression)
+					return
+				}
+				continue
+			}
 			if g.Nodes == "" && w.outside.sick != "ok" {
 				w.violate("%s was begun while a health gate was closed", n.Name)
 				return
@@ -84,6 +93,37 @@ func (w *World) gatesHold(y *yard, n *node, p render.Pool) {
 					return
 				}
 			}
+		}
+	}
+}
+
+// expressions are gates that worlds ask for, and what each comes to, said a second time. One of them
+// cannot be evaluated now and then, which is a no, and one asks for what nobody may have answered.
+var expressions = map[string]func(w *World, y *yard) bool{
+	"now.getMinutes() % 10 < 7":       func(_ *World, y *yard) bool { return y.seen.Now.Minute()%10 < 7 },
+	"10 / (now.getMinutes() % 5) > 0": func(_ *World, y *yard) bool { return y.seen.Now.Minute()%5 != 0 },
+	"probes['shop'].healthy":          func(w *World, _ *yard) bool { return w.outside.sick == "ok" },
+	"revision.signedBy in ['ann', 'eve']": func(w *World, y *yard) bool {
+		s := w.outside.signed[y.seen.Head.Revision.Commit]
+		return s != nil && s.By == "ann"
+	},
+}
+
+// previewsMatch: no node pays more than its pool's preview said, nor anything without a preview,
+// where that is asked for. To go back to what had passed needs none.
+func (w *World) previewsMatch(y *yard, n *node, p render.Pool, e reconciler.Effect) {
+	if y.target(p) != p.Target() {
+		return
+	}
+	cost := impact.Drain // the least that a drain is for
+	if send, ok := e.(reconciler.Send); ok {
+		cost = impact.Worst(impact.Diff(w.configs[n.Report.Config], w.configs[send.Order.Config], send.Order.Rules))
+	}
+	said, shown := w.outside.shown[y.seen.Head.Revision.Commit]
+	for _, r := range w.rules(p) {
+		if r.Rollout.RequirePreviewMatch && (!shown || cost > said[p.Name]) {
+			w.violate("%s was taken at the cost of a %s, and its preview had said %s", n.Name, cost, said[p.Name])
+			return
 		}
 	}
 }
@@ -227,20 +267,37 @@ func lasts(d *policy.Drain) time.Duration {
 
 // asItComes are the rules of order for one node: who is a canary by stronger ones is held back by
 // neither the canaries nor the barrier of weaker ones. The operator's are the strongest, and those
-// in force are stronger than the head's.
-func (w *World) asItComes(n reconciler.Node, p render.Pool) []reconciler.Rules {
+// in force are stronger than the head's. A canary of weaker ones is not held back by a barrier, as
+// long as it keeps to the zones among its like: still one zone is disturbed after the other.
+func (w *World) asItComes(y *yard, n reconciler.Node, p render.Pool) []reconciler.Rules {
 	rules := w.rules(p)
+	strength := []int{1, 0, 2} // in force, of the head, the operator's
+	canary := func(i int) bool { return i < len(rules) && isCanary(n, rules[i].Rollout) }
+	out := slices.Clone(rules)
 	for i, r := range rules {
-		stronger := i == 1 && isCanary(n, rules[0].Rollout) || i < 2 && len(rules) > 2 && isCanary(n, rules[2].Rollout)
-		if !stronger {
-			continue
+		free := false
+		for j := range rules {
+			switch {
+			case j == i || !canary(j):
+			case strength[j] > strength[i]:
+				free, out[i].Rollout.Canary = true, nil
+			case strength[j] < strength[i]:
+				free = free || w.firstOfItsLike(y, n, p, rules[j].Rollout)
+			}
 		}
-		rules[i].Rollout.Canary = nil
-		if o := r.Rollout.Order; o != nil {
+		if o := r.Rollout.Order; free && o != nil {
 			own := *o
 			own.Zones = ""
-			rules[i].Rollout.Order = &own
+			out[i].Rollout.Order = &own
 		}
 	}
-	return rules
+	return out
+}
+
+// firstOfItsLike says that no canary of some rules is to go in a zone before the node's.
+func (w *World) firstOfItsLike(y *yard, n reconciler.Node, p render.Pool, r policy.Rollout) bool {
+	return !slices.ContainsFunc(y.crew[p.Name], func(other *node) bool {
+		seen := y.nodes[other.Name]
+		return other.Name != w.outside.self && isCanary(seen, r) && zoneBefore(seen, n) && !y.doneWith(other, p)
+	})
 }

@@ -53,6 +53,7 @@ type layer struct {
 
 // grows refuses replacements and vars that could bring a build over what it may yield.
 func (s *scan) grows(c cost) {
+	//lint:ignore SA1019 repositories still use the old field
 	copying := func(l layer) bool { return len(l.Replacements)+len(l.Vars) > 0 }
 	if !slices.ContainsFunc(s.layers, copying) {
 		return
@@ -89,6 +90,7 @@ func (g *growth) vars(s *scan) *spot {
 	uses := sum(product(s.variables(), g.often), g.sum/int64(len("$()")))
 	before := g.sum
 	for _, l := range s.layers {
+		//lint:ignore SA1019 repositories still use the old field
 		for i, v := range l.Vars {
 			value := g.value(v.ObjRef.Kind, v.ObjRef.Name, v.FieldRef.FieldPath)
 			if g.sum = max(g.sum, sum(before, product(value, uses))); g.sum > maxOutput || i > maxReplaced {
