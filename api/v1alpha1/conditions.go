@@ -48,7 +48,7 @@ func (s Standing) Conditions(was []metav1.Condition, generation int64, now metav
 // else has changed, the status is what it was.
 func (n *NodeConfig) Say(r nodeops.Report, now metav1.Time) error {
 	said := NodeConfigStatus{}
-	if err := carry(r, &said); err != nil {
+	if err := Carry(r, &said); err != nil {
 		return err
 	}
 	said.ObservedGeneration = n.Generation

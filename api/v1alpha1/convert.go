@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/sluice-gitops/sluice/nodeops"
-	"github.com/sluice-gitops/sluice/policy"
 )
 
 // SpecOf is the order as it is written into the cluster. An order that was not understood when it
@@ -20,7 +19,7 @@ func SpecOf(o nodeops.Order) (spec NodeConfigSpec, err error) {
 		nodeops.Order
 		Node string `json:"node,omitempty"` // it is the name of the object
 	}{Order: o}
-	return spec, carry(in, &spec)
+	return spec, Carry(in, &spec)
 }
 
 // Order is the order of the node with that name, the zero Order where the spec is empty. What it
@@ -40,29 +39,12 @@ func (s NodeConfigSpec) Order(node string) (o nodeops.Order, err error) {
 // Report is what the status says of the node. A phase that is not known is an error.
 func (s NodeConfigStatus) Report() (r nodeops.Report, err error) {
 	s.ObservedGeneration, s.Conditions = 0, nil
-	return r, carry(s, &r)
+	return r, Carry(s, &r)
 }
 
-// Rollout are the rules as the gate knows them. Their mistakes are found by their own Problems.
-func (r Rollout) Rollout() (out policy.Rollout, err error) { return out, carry(r, &out) }
-
-// RolloutOf are rules as they are written into the cluster.
-func RolloutOf(r policy.Rollout) (out Rollout, err error) {
-	if err := carry(r, &out); err != nil {
-		return out, err
-	}
-	return out, nil
-}
-
-// Hold is the hold as the gate knows it.
-func (h Hold) Hold() (out policy.Hold, err error) { return out, carry(h, &out) }
-
-// HoldOf is a hold as it is written into the cluster.
-func HoldOf(h policy.Hold) (out Hold, err error) { return out, carry(h, &out) }
-
-// carry takes every field of one type over to the other by its name on the wire. A field that the
+// Carry takes every field of one type over to the other by its name on the wire. A field that the
 // other side does not have is an error: a rule that is lost is worse than one that is refused.
-func carry(from, to any) error {
+func Carry(from, to any) error {
 	encoded, err := json.Marshal(from)
 	if err != nil {
 		return err

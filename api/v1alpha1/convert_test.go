@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-gitops/sluice/nodeops"
 	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/policy"
+	"github.com/sluice-gitops/sluice/reconciler/kube"
 )
 
 // there and back takes a value to the cluster's form and home again.
@@ -46,21 +47,21 @@ var thereAndBack = map[string]func(dice *rand.Rand) (was, is any, err error){
 	"rollout": func(dice *rand.Rand) (any, any, error) {
 		var was policy.Rollout
 		fill(reflect.ValueOf(&was).Elem(), dice)
-		there, err := v1alpha1.RolloutOf(was)
+		there, err := kube.RolloutOf(was)
 		if err != nil {
 			return was, nil, err
 		}
-		is, err := stored(there).Rollout()
+		is, err := kube.Rollout(stored(there))
 		return was, is, err
 	},
 	"hold": func(dice *rand.Rand) (any, any, error) {
 		var was policy.Hold
 		fill(reflect.ValueOf(&was).Elem(), dice)
-		there, err := v1alpha1.HoldOf(was)
+		there, err := kube.HoldOf(was)
 		if err != nil {
 			return was, nil, err
 		}
-		is, err := stored(there).Hold()
+		is, err := kube.Hold(stored(there))
 		return was, is, err
 	},
 }
@@ -148,7 +149,7 @@ func TestWhatIsNotThereStaysAway(t *testing.T) {
 	if r, err := (v1alpha1.NodeConfigStatus{}).Report(); err != nil || !reflect.DeepEqual(r, nodeops.Report{}) {
 		t.Errorf("no report is %+v, %v", r, err)
 	}
-	if r, err := (v1alpha1.Rollout{}).Rollout(); err != nil || !reflect.DeepEqual(r, policy.Rollout{}) {
+	if r, err := kube.Rollout(v1alpha1.Rollout{}); err != nil || !reflect.DeepEqual(r, policy.Rollout{}) {
 		t.Errorf("no rules are %+v, %v", r, err)
 	}
 }
@@ -167,7 +168,7 @@ func TestWhatIsNotKnownIsRefused(t *testing.T) {
 	if err != nil || o.Generation != 7 || !strings.Contains(o.Strange, "lunch") {
 		t.Errorf("an order of another version is %+v, %v: its generation must be answered", o, err)
 	}
-	if _, err := (v1alpha1.Hold{Until: "tomorrow"}).Hold(); err == nil {
+	if _, err := kube.Hold(v1alpha1.Hold{Until: "tomorrow"}); err == nil {
 		t.Error("a hold until nobody knows when is a hold")
 	}
 }

@@ -7,6 +7,7 @@
 package v1alpha1
 
 //go:generate go tool -modfile=../../tools/go.mod controller-gen object crd paths=. output:crd:dir=crds
+//go:generate go test ../../test/chart -run Definitions -update
 
 import (
 	"embed"

@@ -35,6 +35,15 @@ type FleetSpec struct {
 	ClusterDNS string `json:"clusterDNS,omitempty"`
 	// Guardrail are rules that no commit can relax.
 	Guardrail *Rollout `json:"guardrail,omitempty"`
+	// Prometheus is the URL of the one that health gates ask.
+	// +kubebuilder:validation:MaxLength=2048
+	Prometheus string `json:"prometheus,omitempty"`
+	// ProbeHosts are the hosts, as HOST or HOST:PORT, that health gates may ask over HTTP; none: any.
+	// +kubebuilder:validation:MaxItems=100
+	ProbeHosts []string `json:"probeHosts,omitempty"`
+	// TrustedKeys are OpenPGP public keys and allowed_signers lines, whose signatures count.
+	// +kubebuilder:validation:MaxLength=262144
+	TrustedKeys string `json:"trustedKeys,omitempty"`
 	// Holds stop pools until they are released or their time is over.
 	// +kubebuilder:validation:MaxItems=100
 	Holds []Hold `json:"holds,omitempty"`
@@ -59,6 +68,16 @@ type Source struct {
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	// +kubebuilder:default="30s"
 	Interval string `json:"interval,omitempty"`
+	// SecretRef names the credentials of the repository: a Secret with the key token, or with username and password.
+	SecretRef *SecretRef `json:"secretRef,omitempty"`
+}
+
+// SecretRef names a Secret of the controller's namespace. It is read every few seconds: what is
+// renewed there holds at once.
+type SecretRef struct {
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
 }
 
 // GitHub is a repository on GitHub.
@@ -68,6 +87,8 @@ type GitHub struct {
 	Repository string `json:"repository"`
 	// URL of the API of a GitHub Enterprise Server.
 	URL string `json:"url,omitempty"`
+	// SecretRef names the credentials: a Secret with the key token.
+	SecretRef *SecretRef `json:"secretRef,omitempty"`
 }
 
 // Hold is an operator's stop.

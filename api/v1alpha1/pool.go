@@ -52,6 +52,8 @@ type PoolStatus struct {
 	Since string `json:"since,omitempty"`
 	// RollbackOf is an earlier commit with this very target.
 	RollbackOf string `json:"rollbackOf,omitempty"`
+	// Spurned is the digest of what the commit asks for where it failed and was taken back.
+	Spurned string `json:"spurned,omitempty"`
 	// History of targets that the whole pool has reached, newest first.
 	History []Landing `json:"history,omitempty"`
 }
@@ -78,6 +80,8 @@ type Landing struct {
 	Config string `json:"config"`
 	// +kubebuilder:validation:Format=date-time
 	At string `json:"at"`
+	// Nodes that the pool had then.
+	Nodes int64 `json:"nodes,omitempty"`
 }
 
 // PoolList is a list of Pools.

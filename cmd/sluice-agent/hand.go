@@ -15,7 +15,8 @@ import (
 )
 
 func applyCommand() *cobra.Command {
-	var root, output string
+	var at place
+	var output string
 	c := &cobra.Command{
 		Use:   "apply --root DIR FILE",
 		Short: "Make the node be as a rendered MachineConfig says, once",
@@ -26,7 +27,7 @@ func applyCommand() *cobra.Command {
 			if err := known(output); err != nil { // before anything is done
 				return err
 			}
-			n, err := open(root)
+			n, err := at.open(c.Context())
 			if err != nil {
 				return err
 			}
@@ -50,7 +51,7 @@ func applyCommand() *cobra.Command {
 			return fmt.Errorf("%s: %s", report.Phase, report.Why)
 		},
 	}
-	rootFlag(c, &root)
+	at.flags(c)
 	outputFlag(c, &output)
 	return c
 }
@@ -78,10 +79,13 @@ func (n *node) apply(ctx context.Context, c machine.Config) (r nodeops.Report, e
 	}
 	order := nodeops.Order{Generation: last + 1, Config: c.Digest(), Ceiling: impact.Reboot}
 	for range maxBoots {
-		if err := n.machine.Boot(); err != nil {
+		if err := n.boot(); err != nil {
 			return r, err
 		}
 		r, err = n.loop(byHand{order, c}, nil).Tick(ctx)
+		if err == nil && r.Phase == nodeops.Working {
+			r.Why += "; the host reboots: give the same command again afterwards"
+		}
 		if !errors.Is(err, loop.ErrReboot) {
 			return r, err
 		}
@@ -90,7 +94,8 @@ func (n *node) apply(ctx context.Context, c machine.Config) (r nodeops.Report, e
 }
 
 func verifyCommand() *cobra.Command {
-	var root, output string
+	var at place
+	var output string
 	c := &cobra.Command{
 		Use:   "verify --root DIR FILE",
 		Short: "Say how the node differs from a rendered MachineConfig; exit 1 if it does",
@@ -99,7 +104,7 @@ func verifyCommand() *cobra.Command {
 			if err := known(output); err != nil {
 				return err
 			}
-			n, err := open(root)
+			n, err := at.open(c.Context())
 			if err != nil {
 				return err
 			}
@@ -126,7 +131,7 @@ func verifyCommand() *cobra.Command {
 			return errSaid
 		},
 	}
-	rootFlag(c, &root)
+	at.flags(c)
 	outputFlag(c, &output)
 	return c
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,116 +17,66 @@ import (
 	"github.com/sluice-gitops/sluice/nodeops/agent/loop"
 	"github.com/sluice-gitops/sluice/nodeops/host"
 	"github.com/sluice-gitops/sluice/nodeops/host/local"
+	"github.com/sluice-gitops/sluice/nodeops/host/plain"
 )
 
 // node is the machine beneath a root.
 type node struct {
-	files   *host.Files
-	machine local.Machine
+	files *host.Files
+	units loop.Units
+	os    loop.OS
+	boot  func() error // before an agent starts
 }
 
-// open opens a root. The root of the running system is not one that this version can reboot.
-func open(root string) (*node, error) {
-	if root == "" {
+// place is where a node is found, as flags say it.
+type place struct{ root, machine string }
+
+func (p *place) flags(c *cobra.Command) {
+	c.Flags().StringVar(&p.root, "root", "", "the directory that is the node's root")
+	c.Flags().StringVar(&p.machine, "machine", "", "directory: play a machine, its units and reboots included, where nothing is one (by default found out)")
+}
+
+// open opens a root. A system that runs there is asked for its units and its reboots; any other
+// directory plays a machine. The two must not be taken for one another: a machine that is played on
+// a host would report reboots that never were.
+func (p place) open(ctx context.Context) (*node, error) {
+	switch {
+	case p.root == "":
 		return nil, usage{errors.New("--root is missing: name the directory that is the node's root")}
+	case p.machine != "" && p.machine != "directory":
+		return nil, usage{fmt.Errorf("--machine %q: is not directory", p.machine)}
 	}
 	own, err := os.Stat("/")
 	if err != nil {
 		return nil, err
 	}
-	info, err := os.Stat(root)
+	info, err := os.Stat(p.root)
 	if err != nil {
 		return nil, fmt.Errorf("--root: %w", err)
 	}
-	if os.SameFile(own, info) {
-		return nil, errors.New("--root /: this version keeps directories only; name another directory")
+	if p.machine != "" && os.SameFile(own, info) {
+		return nil, errors.New("--root /: is no directory to play with; name another")
 	}
-	files, err := host.Open(root)
+	files, err := host.Open(p.root)
 	if err != nil {
-		return nil, fmt.Errorf("--root %s: %w", root, err)
+		return nil, fmt.Errorf("--root %s: %w", p.root, err)
 	}
-	return &node{files: files, machine: local.Machine{Files: files}}, nil
+	if p.machine != "" || !os.SameFile(own, info) && !host.Running(p.root) {
+		m := local.Machine{Files: files}
+		return &node{files: files, units: host.Recorder{Files: files}, os: m, boot: m.Boot}, nil
+	}
+	systemd := host.Systemd{Root: p.root}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := systemd.Answers(ctx); err != nil {
+		files.Close()
+		return nil, fmt.Errorf("--root %s: a system runs there, and its systemd cannot be asked: %w; mount the whole root of the host, or give --machine directory for a trial", p.root, err)
+	}
+	return &node{files: files, units: systemd, os: plain.Machine{Root: p.root}, boot: func() error { return nil }}, nil
 }
 
 func (n *node) loop(inbox loop.Inbox, log *slog.Logger) *loop.Loop {
-	return &loop.Loop{
-		Inbox: inbox, Files: n.files, Units: host.Recorder{Files: n.files}, OS: n.machine,
-		Now: time.Now, Log: log,
-	}
-}
-
-func rootFlag(c *cobra.Command, root *string) {
-	c.Flags().StringVar(root, "root", "", "the directory that is the node's root")
-}
-
-func runCommand() *cobra.Command {
-	var root, inbox string
-	var interval time.Duration
-	c := &cobra.Command{
-		Use:   "run --root DIR --inbox FLEET/nodes/NAME",
-		Short: "Follow the orders of a fleet's folder until the node reboots or a signal comes",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			fleet, name, err := split(inbox)
-			if err != nil {
-				return err
-			}
-			if interval <= 0 {
-				return usage{fmt.Errorf("--interval %s: is not a time to wait", interval)}
-			}
-			return follow(c, root, fleet, name, interval)
-		},
-	}
-	rootFlag(c, &root)
-	c.Flags().StringVar(&inbox, "inbox", "", "the node's folder in the fleet: FLEET/nodes/NAME")
-	c.Flags().DurationVar(&interval, "interval", 5*time.Second, "how often to look for orders and drift")
-	return c
-}
-
-// split finds the fleet's folder and the node's name in the path of the node's own folder.
-func split(inbox string) (fleet, name string, err error) {
-	if inbox == "" {
-		return "", "", usage{errors.New("--inbox is missing: name the node's folder, FLEET/nodes/NAME")}
-	}
-	abs, err := filepath.Abs(inbox)
-	if err != nil {
-		return "", "", err
-	}
-	nodes := filepath.Dir(abs)
-	if filepath.Base(nodes) != "nodes" {
-		return "", "", usage{fmt.Errorf("--inbox %s: is not of the form FLEET/nodes/NAME", inbox)}
-	}
-	return filepath.Dir(nodes), filepath.Base(abs), nil
-}
-
-func follow(c *cobra.Command, root, fleet, name string, interval time.Duration) error {
-	n, err := open(root)
-	if err != nil {
-		return err
-	}
-	defer n.files.Close()
-	lock, err := n.files.Lock()
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	if err := n.machine.Boot(); err != nil {
-		return err
-	}
-	folder, err := host.Open(fleet)
-	if err != nil {
-		return fmt.Errorf("--inbox: %w", err)
-	}
-	defer folder.Close()
-	log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil)).With("node", name)
-	agent := n.loop(local.Inbox{Fleet: folder, Node: name}, log)
-	agent.Wary = true
-	err = agent.Run(c.Context(), interval)
-	if errors.Is(err, loop.ErrReboot) {
-		fmt.Fprintf(c.OutOrStdout(), "%s reboots: start the agent again to boot it\n", name)
-		return nil
-	}
-	return err
+	return &loop.Loop{Inbox: inbox, Files: n.files, Units: n.units, OS: n.os, Now: time.Now, Log: log}
 }
 
 // byHand is an inbox with one order in it.

@@ -45,6 +45,26 @@ func (t Tree) at(p string) Entry {
 type Booted struct {
 	Image string   `json:"image,omitempty"` // as in machine.Config.OSImage; "" is the image it came with
 	Kargs []string `json:"kargs,omitempty"` // the whole kernel command line, in words
+	Fixed bool     `json:"-"`               // nothing of it can be changed from here: an order that asks for that is refused
+}
+
+// unbootable is what a config asks of an OS that is fixed and does not have it.
+func unbootable(c machine.Config, gone []machine.Config, now, base Booted) string {
+	if !now.Fixed {
+		return ""
+	}
+	what := ""
+	switch bad := Unbooted(c, gone, now, base); {
+	case len(bad) > 0:
+		what = bad[0].Path + ": " + bad[0].Why
+	case c.KernelType != "" && c.KernelType != "default":
+		what = "kernelType: is not the default"
+	case len(c.Extensions) > 0:
+		what = "extensions: are not of the OS that was installed"
+	default:
+		return ""
+	}
+	return what + ", and sluice cannot change what this node boots: change that on the node by other means, or take it out of the config"
 }
 
 // Unbooted is what a config asks of the running OS and has not got. As with MCO main, kernel

@@ -40,6 +40,9 @@ func judge(want nodeops.Order, target machine.Config, have Local) (nodeops.Phase
 	for _, d := range j.left(want.Config) {
 		from = append(from, have.Configs[d])
 	}
+	if why := unbootable(target, from, have.Booted, have.Kept.Base); why != "" {
+		return nodeops.Refused, why, nil
+	}
 	drift := have.Drift(j.Current)
 	switch {
 	case moving || len(drift) == 0:

@@ -39,7 +39,7 @@ func TestSystemd(t *testing.T) {
 	if os.Getenv("SLUICE_TEST_SYSTEMD") == "" {
 		t.Skip("restarts systemd-journald of this machine: set SLUICE_TEST_SYSTEMD=1 to allow it")
 	}
-	hosttest.Units(t, "systemd-journald.service", func(*testing.T) loop.Units { return host.Systemd{} })
+	hosttest.Units(t, "systemd-journald.service", func(*testing.T) loop.Units { return host.Systemd{Root: "/"} })
 }
 
 // A path that leads through a symlink may leave the root, or be steered by whoever owns a home.

@@ -3,10 +3,14 @@ package host
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
+	bus "github.com/godbus/dbus/v5"
 
 	"github.com/sluice-gitops/sluice/nodeops/agent"
 	"github.com/sluice-gitops/sluice/nodeops/impact"
@@ -15,17 +19,67 @@ import (
 // JobTimeout is how long systemd may take for one unit.
 const JobTimeout = 5 * time.Minute
 
-// Systemd is the service manager of the running system, over D-Bus.
-type Systemd struct{}
+// Systemd is the service manager of the system that runs at a root, over D-Bus.
+type Systemd struct{ Root string }
+
+// SystemdSocket is where systemd itself answers, without a bus, beneath the root.
+const SystemdSocket = "run/systemd/private"
+
+// Running says that a directory is the root of a system that runs, and not only a tree of files: its
+// /proc is that of a kernel, or systemd is at work on it.
+func Running(root string) bool {
+	for _, sign := range []string{"proc/1", "run/systemd/system"} {
+		if _, err := os.Lstat(filepath.Join(root, sign)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Bus connects to a socket of D-Bus, until the context ends. Greet says that it is a bus, and not a
+// service itself.
+func Bus(ctx context.Context, socket string, greet bool) (*bus.Conn, error) {
+	conn, err := bus.Dial("unix:path="+bus.EscapeBusAddressValue(socket), bus.WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	err = conn.Auth([]bus.Auth{bus.AuthExternal(strconv.Itoa(os.Getuid()))}) // by number: a name would want a libc
+	if err == nil && greet {
+		err = conn.Hello()
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (s Systemd) connect(ctx context.Context) (*dbus.Conn, error) {
+	conn, err := dbus.NewConnection(func() (*bus.Conn, error) { return Bus(ctx, filepath.Join(s.Root, SystemdSocket), false) })
+	if err != nil {
+		return nil, fmt.Errorf("reach systemd: %w", err)
+	}
+	return conn, nil
+}
+
+// Answers says why systemd cannot be asked for anything.
+func (s Systemd) Answers(ctx context.Context) error {
+	conn, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	conn.Close()
+	return nil
+}
 
 // Do asks systemd and waits for the outcome. A unit is reloaded or restarted by a job, and only
 // a job that ends as "done" has succeeded.
-func (Systemd) Do(ctx context.Context, kind impact.Kind, unit string) error {
+func (s Systemd) Do(ctx context.Context, kind impact.Kind, unit string) error {
 	ctx, cancel := context.WithTimeout(ctx, JobTimeout)
 	defer cancel()
-	conn, err := dbus.NewSystemdConnectionContext(ctx)
+	conn, err := s.connect(ctx)
 	if err != nil {
-		return fmt.Errorf("reach systemd: %w", err)
+		return err
 	}
 	defer conn.Close()
 	outcome := make(chan string, 1)

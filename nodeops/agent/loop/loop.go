@@ -65,7 +65,7 @@ var ErrReboot = errors.New("the machine reboots")
 // Patience is how long a reboot that was asked for may take to end this process.
 const Patience = 10 * time.Minute
 
-// Loop is one node's agent. All of its fields but Wary and Log must be set.
+// Loop is one node's agent. All of its fields but Wary, Log and Ticked must be set.
 type Loop struct {
 	Inbox Inbox
 	Files Files
@@ -75,6 +75,9 @@ type Loop struct {
 	Wary  bool         // takes no order that was there before its memory began; it writes a journal at its first look
 	Log   *slog.Logger // nil logs nothing
 
+	// Ticked, if set, is told by Run of every look that ended: what it returned, and how long it took.
+	Ticked func(nodeops.Report, time.Duration, error)
+
 	askedIn string // the boot in which this process asked for a reboot
 	askedAt time.Time
 }
@@ -82,13 +85,17 @@ type Loop struct {
 // maxSteps is more than the longest look takes: an order begun, found wanting, and undone.
 const maxSteps = 32
 
-// Run ticks at once and then at every interval, until the context ends (nil) or the machine
-// reboots (ErrReboot). Other errors are logged, and the next tick tries again.
-func (l *Loop) Run(ctx context.Context, every time.Duration) error {
+// Run ticks at once, at every interval and whenever it is woken, until the context ends (nil) or the
+// machine reboots (ErrReboot). Other errors are logged, and the next tick tries again.
+func (l *Loop) Run(ctx context.Context, every time.Duration, wake <-chan struct{}) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
-		_, err := l.Tick(ctx)
+		began := time.Now()
+		r, err := l.Tick(ctx)
+		if l.Ticked != nil {
+			l.Ticked(r, time.Since(began), err)
+		}
 		switch {
 		case errors.Is(err, ErrReboot):
 			return ErrReboot
@@ -100,6 +107,7 @@ func (l *Loop) Run(ctx context.Context, every time.Duration) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-wake:
 		case <-ticker.C:
 		}
 	}
@@ -114,7 +122,7 @@ func (l *Loop) Tick(ctx context.Context) (nodeops.Report, error) {
 		want = nodeops.Order{} // no news: what was begun is still finished
 		silent = fmt.Errorf("read order: %w", silent)
 	}
-	unseen := silent != nil
+	asked, unseen := want, silent != nil
 	var told nodeops.Report
 	tell := func(r nodeops.Report) {
 		if reflect.DeepEqual(r, told) || ctx.Err() != nil {
@@ -142,6 +150,9 @@ func (l *Loop) Tick(ctx context.Context) (nodeops.Report, error) {
 		}
 		have.Trouble = trouble
 		job := agent.Decide(want, have.target, have.Local)
+		if have.silent != nil && job.Step == agent.Idle { // whoever waits for the order hears of it; why in detail is no two times the same
+			job.Report.Why = "config " + asked.Config.Short() + " has not come yet: see the log of this node's agent"
+		}
 		trouble, err = l.do(ctx, have, job, tell)
 		if err != nil {
 			if !errors.Is(err, ErrReboot) && ctx.Err() == nil { // that we are told to stop is no trouble of the node's

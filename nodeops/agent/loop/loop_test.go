@@ -279,11 +279,51 @@ func TestRunEndsWithItsContextAndAtAReboot(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := w.loop.Run(ctx, time.Hour); err != nil {
+	if err := w.loop.Run(ctx, time.Hour, nil); err != nil {
 		t.Errorf("a context that ended: %v", err)
 	}
 	w.inbox.Send(1, loud)
-	if err := w.loop.Run(context.Background(), time.Hour); !errors.Is(err, loop.ErrReboot) {
+	if err := w.loop.Run(context.Background(), time.Hour, nil); !errors.Is(err, loop.ErrReboot) {
 		t.Errorf("a reboot: %v", err)
+	}
+}
+
+func TestRunIsWokenForAnOrder(t *testing.T) {
+	w := newWorld(t)
+	wake, ended := make(chan struct{}, 1), make(chan nodeops.Report)
+	w.loop.Ticked = func(r nodeops.Report, _ time.Duration, _ error) { ended <- r }
+	ctx, cancel := context.WithCancel(context.Background())
+	over := make(chan error, 1)
+	go func() { over <- w.loop.Run(ctx, 24*time.Hour, wake) }()
+	if r := <-ended; r.Phase != nodeops.Idle {
+		t.Errorf("before an order: %+v", r)
+	}
+	w.inbox.Send(1, quiet)
+	wake <- struct{}{}
+	select {
+	case r := <-ended:
+		if r.Generation != 1 || r.Phase != nodeops.Done {
+			t.Errorf("woken: %+v", r)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it sleeps on")
+	}
+	cancel()
+	must(t, <-over)
+}
+
+// While the config of an order does not come, whoever waits for the node hears why.
+func TestAConfigThatDoesNotComeIsSaid(t *testing.T) {
+	w := newWorld(t)
+	w.send(quiet)
+	w.inbox.Send(2, loud)
+	w.inbox.Configs = nil
+	r, err, _ := w.tick()
+	if err == nil || r.Generation != 1 || r.Phase != nodeops.Done || !strings.Contains(r.Why, loud.Digest().Short()+" has not come yet") {
+		t.Errorf("without its config: %+v, %v", r, err)
+	}
+	w.inbox.Send(2, loud)
+	if r := w.settle(); r.Phase != nodeops.Done || r.Why != "" {
+		t.Errorf("once it came: %+v", r)
 	}
 }

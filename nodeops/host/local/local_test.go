@@ -2,6 +2,7 @@ package local_test
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -38,6 +39,48 @@ func TestMachine(t *testing.T) {
 			return m
 		}
 		return start(), start
+	})
+}
+
+func TestInboxIsOne(t *testing.T) {
+	hosttest.Inboxes(t, func(t *testing.T) hosttest.InboxRig {
+		dir, written := t.TempDir(), 0
+		files := open(t, dir)
+		files.Trace = func(_, path string) error {
+			if path == "/nodes/w1/report.json" {
+				written++
+			}
+			return nil
+		}
+		put := func(name string, v any) {
+			data, err := json.Marshal(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return hosttest.InboxRig{
+			Inbox: local.Inbox{Fleet: files, Node: "w1"},
+			Send:  func(o nodeops.Order) { put("nodes/w1/order.json", o) },
+			Keep:  func(c machine.Config) { put("configs/"+string(c.Digest())+".json", c) },
+			Told: func() (r nodeops.Report) {
+				data, err := os.ReadFile(filepath.Join(dir, "nodes/w1/report.json"))
+				if err == nil {
+					err = json.Unmarshal(data, &r)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				return r
+			},
+			Spoil: func() { put("nodes/w1/report.json", nodeops.Report{Why: "spoilt"}) },
+			Count: func() int { return written },
+		}
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"reflect"
 	"slices"
 	"sync"
 	"syscall"
@@ -168,9 +169,9 @@ func (i *Inbox) Config(_ context.Context, d machine.Digest) (machine.Config, err
 	return c, i.Silent
 }
 
-// Tell keeps the report.
+// Tell keeps the report, unless it is what was told last.
 func (i *Inbox) Tell(_ context.Context, r nodeops.Report) error {
-	if i.Silent == nil {
+	if n := len(i.Told); i.Silent == nil && (n == 0 || !reflect.DeepEqual(i.Told[n-1], r)) {
 		i.Told = append(i.Told, r)
 	}
 	return i.Silent

@@ -106,7 +106,7 @@ func Units(t *testing.T, unit string, open func(t *testing.T) loop.Units) {
 }
 
 // OS tests a machine. Open gives a new one that runs; restart is a new process on the same
-// machine, after a Reboot in its next boot.
+// machine, after a Reboot in its next boot. One that is Fixed must refuse to be changed instead.
 func OS(t *testing.T, open func(t *testing.T) (m loop.OS, restart func() loop.OS)) {
 	ctx := context.Background()
 	see := func(t *testing.T, m loop.OS) (string, agent.Booted) {
@@ -126,6 +126,11 @@ func OS(t *testing.T, open func(t *testing.T) (m loop.OS, restart func() loop.OS
 			t.Errorf("boot %s %v became %s %v", id, booted, id2, booted2)
 		}
 	})
+	first, _ := open(t)
+	if _, booted := see(t, first); booted.Fixed {
+		fixed(t, open, see)
+		return
+	}
 	t.Run("what is staged waits for a reboot", func(t *testing.T) {
 		m, restart := open(t)
 		id, booted := see(t, m)
@@ -155,6 +160,29 @@ func OS(t *testing.T, open func(t *testing.T) (m loop.OS, restart func() loop.OS
 		}
 		if id3, again := see(t, restart()); id3 == id2 || id3 == id || !reflect.DeepEqual(again, booted) {
 			t.Errorf("a plain reboot made %s %v of %s %v", id3, again, id2, booted)
+		}
+	})
+}
+
+// fixed tests a machine of which only the reboot can be asked for.
+func fixed(t *testing.T, open func(*testing.T) (loop.OS, func() loop.OS), see func(*testing.T, loop.OS) (string, agent.Booted)) {
+	ctx := context.Background()
+	t.Run("what is fixed is not staged, and reboots all the same", func(t *testing.T) {
+		m, restart := open(t)
+		id, booted := see(t, m)
+		if err := m.Stage(ctx, machine.Config{KernelArgs: booted.Kargs}); err != nil {
+			t.Errorf("what it has already is refused: %v", err)
+		}
+		for _, c := range []machine.Config{{OSImage: "os:2"}, {KernelArgs: []string{"b=never"}}} {
+			if err := m.Stage(ctx, c); err == nil {
+				t.Errorf("%+v was staged", c)
+			}
+		}
+		if err := m.Reboot(ctx); err != nil && !errors.Is(err, loop.ErrReboot) {
+			t.Fatal(err)
+		}
+		if id2, booted2 := see(t, restart()); id2 == id || !reflect.DeepEqual(booted, booted2) {
+			t.Errorf("boot %s %v became %s %v", id, booted, id2, booted2)
 		}
 	})
 }
