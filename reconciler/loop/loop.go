@@ -62,6 +62,13 @@ type Fleet interface {
 	Uncordon(ctx context.Context, node string) error
 }
 
+// Marker is a Fleet that can ask new work to go elsewhere.
+type Marker interface {
+	// Mark does so for nodes of which the map says true, and ends it for those of which it says
+	// false; the others stay as they are. It may do a part of it: it is called at every tick.
+	Mark(context.Context, map[string]bool) error
+}
+
 // Desk is where operators leave what they ask of the fleet. It is read at every tick.
 type Desk interface {
 	// Holds are all of them, those whose time is over included.
@@ -78,10 +85,20 @@ type Store interface {
 	// Save replaces the state that this controller loaded or saved last. When another has saved
 	// meanwhile it fails, and nothing may be done on the strength of what was decided.
 	Save(context.Context, reconciler.State) error
+	Configs
+}
+
+// Configs are those that an order may name.
+type Configs interface {
 	// Config is a config that was kept; false when there is none of that digest.
 	Config(context.Context, machine.Digest) (machine.Config, bool, error)
-	// Keep stores a config under its digest, durably.
+	// Keep stores a config under its digest, durably. Keeping it again makes it new.
 	Keep(context.Context, machine.Config) error
+	// Collect deletes configs, at most once an hour: those that are not named, were not kept within
+	// the last hour, and are not among the ten that were kept last. named holds all that the state
+	// names that this controller loaded or saved last: where another has saved since, nothing is
+	// deleted. What another keeps meanwhile stays.
+	Collect(ctx context.Context, now time.Time, named []machine.Digest) error
 }
 
 // Loop is one controller of one fleet. Its fields are set once, before the first Tick.
@@ -100,30 +117,49 @@ type Loop struct {
 	Poll   time.Duration   // how often the remote is asked; zero asks at every tick
 	Now    func() time.Time
 	Log    *slog.Logger
+	Watch  func(Look) // told after each tick, by the same goroutine; nil tells nobody
 
-	eyes eyes
-	shut backoff // of the forge
+	eyes  eyes
+	shut  backoff // of the forge
+	saves int     // since the tick began
 }
 
 // Tick looks once, decides once, and does what was decided. It says whether anything is moving,
 // in which case it should be called again soon.
 func (l *Loop) Tick(ctx context.Context) (moving bool, err error) {
+	if l.Watch == nil {
+		return l.tick(ctx, &Look{})
+	}
+	began := l.Now()
+	k := Look{}
+	l.saves = 0
+	moving, err = l.tick(ctx, &k)
+	k.Err, k.Saves, k.Took = err, l.saves, l.Now().Sub(began)
+	k.Git, k.Asked, k.Heard = l.eyes.gitErr, !l.eyes.looked.Before(began), l.eyes.heard
+	k.Forge = l.shut.why
+	l.Watch(k)
+	return moving, err
+}
+
+func (l *Loop) tick(ctx context.Context, k *Look) (moving bool, err error) {
 	state, err := l.Store.Load(ctx)
 	if err != nil {
 		return false, fmt.Errorf("load state: %w", err)
 	}
+	k.Loaded = true
 	seen, err := l.observe(ctx, state)
 	if err != nil {
 		return false, fmt.Errorf("observe: %w", err)
 	}
 	next, effects := reconciler.Step(state, seen)
+	k.Whole, k.Seen, k.State, k.Effects = true, seen, next, effects
 	for _, p := range seen.Head.Pools {
 		if err := l.keep(ctx, p); err != nil {
 			return false, fmt.Errorf("keep config of pool %q: %w", p.Name, err)
 		}
 	}
 	if !reflect.DeepEqual(state, next) {
-		if err := l.Store.Save(ctx, next); err != nil { // remember first: a crash here costs a retry, not a surprise
+		if err := l.save(ctx, next); err != nil { // remember first: a crash here costs a retry, not a surprise
 			return false, fmt.Errorf("save state: %w", err)
 		}
 	}
@@ -131,6 +167,10 @@ func (l *Loop) Tick(ctx context.Context) (moving bool, err error) {
 		moving = moving || p.Phase == reconciler.Progressing
 	}
 	said, err := l.perform(ctx, next, effects)
+	if m, can := l.Fleet.(Marker); can {
+		err = errors.Join(err, m.Mark(ctx, reconciler.Outdated(next, seen)))
+	}
+	l.tidy(ctx, next, seen, effects)
 	return moving || said, err
 }
 
@@ -198,7 +238,7 @@ func (l *Loop) tell(ctx context.Context, state *reconciler.State, heard func(rec
 		}
 	}
 	next := heard(*state)
-	err = l.Store.Save(ctx, next)
+	err = l.save(ctx, next)
 	l.shut.note(err, l.Now()) // a receipt that is not saved counts, too: else the same would be said at every tick
 	if err != nil {
 		return false, fmt.Errorf("save receipt: %w", err)
@@ -208,19 +248,29 @@ func (l *Loop) tell(ctx context.Context, state *reconciler.State, heard func(rec
 }
 
 // Run ticks until the context ends: soon after a tick in which something moved, at the latest
-// after the poll interval, at once when woken. Git is asked once per poll interval all the same.
+// after the poll interval, at once when woken. Git is asked once per poll interval all the same. A
+// tick that fails is repeated soon, and then less and less often; what it fails of is logged once.
 func (l *Loop) Run(ctx context.Context, soon time.Duration, wake <-chan struct{}) error {
+	fails, last := 0, ""
 	for {
 		moving, err := l.Tick(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
-			l.Log.Error("tick", "error", err)
-		}
 		pause := l.Poll
 		if moving || err != nil {
 			pause = min(pause, soon)
+		}
+		switch {
+		case err == nil:
+			fails, last = 0, ""
+		default:
+			if err.Error() != last {
+				last = err.Error()
+				l.Log.Error("tick", "error", err)
+			}
+			pause = min(pause<<min(fails, 8), max(pause, 10*time.Second))
+			fails++
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -239,6 +289,7 @@ func (l *Loop) Run(ctx context.Context, soon time.Duration, wake <-chan struct{}
 type backoff struct {
 	until time.Time
 	fails int
+	why   error // nil where it only asks for quiet
 }
 
 func (b *backoff) closed(now time.Time) bool { return now.Before(b.until) }
@@ -250,8 +301,11 @@ func (b *backoff) note(err error, now time.Time) {
 	}
 	b.until = now.Add(min(5*time.Second<<min(b.fails, 6), 5*time.Minute))
 	b.fails++
+	b.why = err
 	var asks interface{ RetryAt() time.Time }
-	if errors.As(err, &asks) && asks.RetryAt().After(b.until) {
-		b.until = asks.RetryAt()
+	if errors.As(err, &asks) {
+		if b.why = nil; asks.RetryAt().After(b.until) {
+			b.until = asks.RetryAt()
+		}
 	}
 }

@@ -15,10 +15,13 @@ import (
 // eyes is what the loop has seen and need not look up again. Losing it costs time only.
 type eyes struct {
 	looked    time.Time
-	gitErr    error // of that look
+	gitErr    error     // of that look
+	heard     time.Time // when the remote last answered
+	deskErr   error     // of the last time that the desk was read
 	sighting  source.Sighting
 	rendered  map[string]rendering // by commit: a commit never renders to anything else
 	kept      map[machine.Digest]machine.Config
+	keptAt    map[machine.Digest]time.Time // when the store was last seen to have it
 	proposals []source.Proposal
 	listed    time.Time
 	listedAt  source.Sighting // what Git showed then
@@ -72,9 +75,12 @@ func (l *Loop) ask(ctx context.Context, o *reconciler.Observed) (allowed string)
 		allowed, err = l.Desk.Allowed(ctx)
 	}
 	if o.Holds = holds; err != nil {
-		l.Log.Error("the operators' holds cannot be read; nothing starts", "error", err)
+		if l.eyes.deskErr == nil || l.eyes.deskErr.Error() != err.Error() {
+			l.Log.Error("the operators' holds cannot be read; nothing starts", "error", err)
+		}
 		o.Holds = []policy.Hold{Unreadable(err)}
 	}
+	l.eyes.deskErr = err
 	return allowed
 }
 
@@ -93,21 +99,10 @@ func (l *Loop) look(ctx context.Context) {
 		if sighting.Head.Commit != "" {
 			l.eyes.sighting = sighting
 		}
-		l.eyes.looked = now
+		if l.eyes.looked = now; err == nil {
+			l.eyes.heard = now
+		}
 	}
-}
-
-// keep stores a config before any order can name it.
-func (l *Loop) keep(ctx context.Context, p render.Pool) error {
-	d := p.Target()
-	if _, ok := l.eyes.kept[d]; ok {
-		return nil
-	}
-	if err := l.Store.Keep(ctx, p.Config); err != nil {
-		return err
-	}
-	l.learn(d, p.Config)
-	return nil
 }
 
 func (l *Loop) learn(d machine.Digest, c machine.Config) {

@@ -2,7 +2,9 @@ package looptest
 
 import (
 	"context"
+	"fmt"
 	"reflect"
+	"strconv"
 	"testing"
 	"time"
 
@@ -25,6 +27,8 @@ func Store(t *testing.T, open func(t *testing.T) func() loop.Store) {
 		{"a deposed controller cannot save", storeDeposed},
 		{"a config comes back by its digest", storeConfig},
 		{"what is no digest names no config", storeHostile},
+		{"configs that nothing names are deleted, but for the young and the last", storeCollects},
+		{"a deposed controller deletes no config", storeDeposedCollects},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, open(t)) })
 	}
@@ -141,5 +145,70 @@ func storeHostile(t *testing.T, open func() loop.Store) {
 		if c, ok, err := s.Config(context.Background(), d); ok && err == nil {
 			t.Errorf("%q names the config %+v", d, c)
 		}
+	}
+}
+
+// numbered keeps so many configs, the oldest first.
+func numbered(t *testing.T, s loop.Store, n int) (out []machine.Digest) {
+	t.Helper()
+	load(t, s)
+	save(t, s, reconciler.State{Generation: 1})
+	for i := range n {
+		c := machine.Config{KernelArgs: []string{strconv.Itoa(i)}}
+		if err := s.Keep(context.Background(), c); err != nil {
+			t.Fatalf("Keep: %v", err)
+		}
+		out = append(out, c.Digest())
+	}
+	return out
+}
+
+// there are the numbers of the configs that are left.
+func there(t *testing.T, s loop.Store, of []machine.Digest) (out []int) {
+	t.Helper()
+	for i, d := range of {
+		if _, ok, err := s.Config(context.Background(), d); err != nil {
+			t.Fatalf("Config: %v", err)
+		} else if ok {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+func storeCollects(t *testing.T, open func() loop.Store) {
+	ctx, s, now := context.Background(), open(), time.Now()
+	all := numbered(t, s, 14)
+	if err := s.Keep(ctx, machine.Config{KernelArgs: []string{"1"}}); err != nil { // again: it is the last
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		after time.Duration
+		named []machine.Digest
+		want  string
+	}{
+		{30 * time.Minute, nil, "[0 1 2 3 4 5 6 7 8 9 10 11 12 13]"},
+		{2 * time.Hour, []machine.Digest{all[0], all[3]}, "[0 1 3 5 6 7 8 9 10 11 12 13]"},
+		{150 * time.Minute, nil, "[0 1 3 5 6 7 8 9 10 11 12 13]"}, // within the hour
+		{4 * time.Hour, nil, "[1 5 6 7 8 9 10 11 12 13]"},
+	} {
+		if err := s.Collect(ctx, now.Add(c.after), c.named); err != nil {
+			t.Fatalf("Collect: %v", err)
+		}
+		if got := fmt.Sprint(there(t, open(), all)); got != c.want {
+			t.Errorf("after %s there are %s, want %s", c.after, got, c.want)
+		}
+	}
+	save(t, s, reconciler.State{Generation: 2}) // it is still the one that may
+}
+
+func storeDeposedCollects(t *testing.T, open func() loop.Store) {
+	s, rival := open(), open()
+	all := numbered(t, s, 12)
+	load(t, rival)
+	save(t, rival, reconciler.State{Generation: 2})
+	_ = s.Collect(context.Background(), time.Now().Add(2*time.Hour), nil) // it may say so, or leave it to who may
+	if got := there(t, rival, all); len(got) != len(all) {
+		t.Errorf("%d of %d are left", len(got), len(all))
 	}
 }

@@ -62,14 +62,43 @@ func (f *Forge) ask(ctx context.Context, right string, request func(context.Cont
 	timeout := cmp.Or(f.Timeout, 30*time.Second)
 	within, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	_, err := request(within)
-	if err == nil {
-		return nil
+	answer, err := request(within)
+	switch {
+	case err == nil:
+	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("no answer within %s: %w", timeout, err)
+	default:
+		err = meaning(err, right)
 	}
-	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("no answer within %s: %w", timeout, err)
+	if f.Heard != nil {
+		f.Heard(outcome(err), left(answer))
 	}
-	return meaning(err, right)
+	return err
+}
+
+// outcome is how a request ended, in a word. That a commit takes no more statuses is an answer like
+// another.
+func outcome(err error) string {
+	var limited *RateError
+	var denied *DeniedError
+	var full *FullError
+	switch {
+	case err == nil, errors.As(err, &full):
+		return "ok"
+	case errors.As(err, &limited):
+		return "limited"
+	case errors.As(err, &denied):
+		return "denied"
+	}
+	return "failed"
+}
+
+// left is how many requests GitHub still takes; -1 where it does not say.
+func left(answer *gh.Response) int {
+	if answer == nil || answer.Response == nil || answer.Header.Get("X-RateLimit-Remaining") == "" {
+		return -1
+	}
+	return answer.Rate.Remaining
 }
 
 func meaning(err error, right string) error {

@@ -200,3 +200,51 @@ func TestRenamedRepositoryIsFollowed(t *testing.T) {
 		t.Errorf("got %v, %q", err, path)
 	}
 }
+
+// TestEachRequestIsHeard holds how requests are counted, and that GitHub's own word on what is left
+// is passed on.
+func TestEachRequestIsHeard(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		status  int
+		header  map[string]string
+		outcome string
+		left    int
+	}{
+		{"an answer", 200, map[string]string{"X-RateLimit-Remaining": "4999", "X-RateLimit-Limit": "5000"}, "ok", 4999},
+		{"an answer of a server without limits", 200, nil, "ok", -1},
+		{"nothing is left", 403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "4102444800"}, "limited", 0},
+		{"too fast", 429, map[string]string{"Retry-After": "60"}, "limited", -1},
+		{"a right is missing", 403, map[string]string{"X-RateLimit-Remaining": "7"}, "denied", 7},
+		{"the server is broken", 502, nil, "failed", -1},
+	} {
+		f, stop := against(t, func(w http.ResponseWriter, r *http.Request) {
+			for key, value := range row.header {
+				w.Header().Set(key, value)
+			}
+			w.WriteHeader(row.status)
+			if row.status == http.StatusOK {
+				_, _ = w.Write([]byte("[]"))
+				return
+			}
+			_ = json.NewEncoder(w).Encode(map[string]string{"message": "no"})
+		})
+		heard := 0
+		f.Heard = func(outcome string, left int) {
+			if heard++; outcome != row.outcome || left != row.left {
+				t.Errorf("%s: heard %s, %d left; want %s, %d", row.name, outcome, left, row.outcome, row.left)
+			}
+		}
+		if _, err := f.Proposals(t.Context()); (err == nil) != (row.status == http.StatusOK) || heard != 1 {
+			t.Errorf("%s: %v, heard %d times", row.name, err, heard)
+		}
+		stop()
+	}
+	f, stop := against(t, func(http.ResponseWriter, *http.Request) {})
+	stop() // nobody answers
+	var got []string
+	f.Heard = func(outcome string, left int) { got = append(got, outcome) }
+	if _, err := f.Proposals(t.Context()); err == nil || len(got) != 1 || got[0] != "failed" {
+		t.Errorf("nobody is there: %v, heard %q", err, got)
+	}
+}

@@ -35,6 +35,10 @@ type Forge struct {
 	Login string
 	// Timeout bounds each request; 0 is 30 s.
 	Timeout time.Duration
+	// Heard is told how each request ended, by the goroutine that made it: "ok", "limited" (GitHub
+	// wants no more for a while), "denied" (the token lacks a right) or "failed". Left is how many
+	// requests GitHub still takes, -1 where it does not say. Nil tells nobody.
+	Heard func(outcome string, left int)
 
 	mu       sync.Mutex
 	self     func(*gh.User) bool
