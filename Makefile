@@ -15,10 +15,10 @@ BENCHTIME ?= 1s
 LINTER = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench sim mutants build sluice report
+.PHONY: help demo test e2e check lint bench sim mutants build image sluice report
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '%-14s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '%-14s %s\n' "$$name" "$$what"; done
 
 demo: sluice ## tell the whole story on this machine: push, pull request, merge, drift, revert
 	@bin/sluice demo
@@ -30,7 +30,18 @@ test: report ## gofmt, vet and every test, with -race where a C compiler is pres
 	@plane=$$(GO="$(GO)" test/controlplane/build.sh) || { \
 		echo 'the control plane for tests cannot be built here' >&2; [ "$$CI" != true ] || exit 1; \
 		echo 'the tests that need it are skipped' >&2; plane=; }; \
-	SLUICE_CONTROLPLANE="$$plane" bin/report test $(TESTFLAGS) ./...
+	helm=$$(GO="$(GO)" test/chart/helm.sh) || { \
+		echo 'helm cannot be built here' >&2; [ "$$CI" != true ] || exit 1; \
+		echo 'the tests that need it are skipped' >&2; helm=; }; \
+	promtool=$$(GO="$(GO)" test/promtool/build.sh) || { \
+		echo 'promtool cannot be built here' >&2; [ "$$CI" != true ] || exit 1; \
+		echo 'the tests of alerts and dashboard are skipped' >&2; promtool=; }; \
+	SLUICE_CONTROLPLANE="$$plane" SLUICE_HELM="$$helm" SLUICE_PROMTOOL="$$promtool" bin/report test $(TESTFLAGS) ./...
+
+e2e: ## Sluice whole on a real API server: the chart, two controllers, twelve agents, all that can go wrong; ten minutes
+	@plane=$$(GO="$(GO)" test/controlplane/build.sh) && helm=$$(GO="$(GO)" test/chart/helm.sh) && \
+	SLUICE_E2E=all SLUICE_CONTROLPLANE="$$plane" SLUICE_HELM="$$helm" \
+		$(GO) test -count=1 -v -timeout 60m $(TESTFLAGS) ./test/e2e/kube
 
 check: test ## test, and staticcheck and gofumpt as pinned in tools/go.mod
 	@$(TOOL) staticcheck ./...
@@ -52,11 +63,22 @@ sim: sluice ## 300 seeded worlds of fake nodes and faults; SEEDS=N for more
 mutants: ## break the controller's mind in some sixty small ways, and name who notices; some minutes
 	@$(GO) run ./test/mutants
 
-build: sluice ## bin/sluice and bin/sluice-agent
+build: sluice ## bin/sluice, bin/sluice-agent, and bin/kubectl-sluice for kubectl
 	$(BUILD) -o bin/sluice-agent ./cmd/sluice-agent
+	@ln -sf sluice bin/kubectl-sluice
 
 sluice:
 	$(BUILD) -o bin/sluice ./cmd/sluice
+
+# Without the state of the working copy, and without symbols: what is built of a commit is always the same.
+image: ## bin/image.tar: the container image for amd64 and arm64, made without an engine and inspected
+	@for arch in amd64 arm64; do \
+		mkdir -p bin/image/$$arch; \
+		GOOS=linux GOARCH=$$arch CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" \
+			-o bin/image/$$arch/ ./cmd/sluice ./cmd/sluice-agent || exit 1; \
+	done
+	@$(GO) run -C tools ./image -binaries ../bin/image -out ../bin/image.tar -version "$(VERSION)" \
+		-revision "$$(git rev-parse HEAD 2>/dev/null)" -epoch "$${SOURCE_DATE_EPOCH:-$$(git show -s --format=%ct HEAD 2>/dev/null || echo 0)}"
 
 report:
 	@$(GO) build -o bin/report ./test/report

@@ -46,7 +46,7 @@ var rooms = []room{
 
 	{"durable", shell, ""},
 	{"examples", shell, ""}, // fleet repositories, embedded
-	{"api/...", shell, node + "policy"},
+	{"api/...", shell, node},
 	{"nodeops/agent/loop", shell, node + "nodeops/agent durable"},
 	{"reconciler/loop", shell, fleet + "reconciler reconciler/preview"},
 	{"reconciler/sim", shell, fleet + "nodeops/agent reconciler reconciler/preview"}, // a world with dice of its own, and no clock
@@ -58,17 +58,21 @@ var rooms = []room{
 	{"render/butane", adapter, "render machine/manifest"},
 	{"policy/facts", adapter, "policy source"},
 	{"nodeops/host/...", adapter, node + "nodeops/agent durable"},
+	{"nodeops/host/kube", adapter, node + "api/..."},
 	{"nodeops/join", adapter, node + "machine/manifest"},
 	{"reconciler/kube", adapter, fleet + "reconciler api/..."},
 	{"reconciler/cluster", adapter, fleet + "reconciler reconciler/blockers"},
 	{"reconciler/local", adapter, fleet + "reconciler durable"},
+	{"reconciler/metrics", adapter, fleet + "reconciler reconciler/loop"}, // loop: what a tick came to
 	{"reconciler/console", adapter, fleet + "reconciler"},
 
 	{"source/git/gittest", support, "source source/git"},
 	{"source/forge/loopback/contract", support, ""},
 	{"reconciler/loop/looptest", support, fleet + "reconciler reconciler/loop"},
 	{"nodeops/agent/loop/hosttest", support, node + "nodeops/agent nodeops/agent/loop"},
+	{"test/chart", support, fleet + "nodeops/host/kube reconciler reconciler/kube api/... test/cluster"},
 	{"test/cluster", support, ""}, // a real control plane on loopback
+	{"test/e2e/kube", support, "api/... examples nodeops/host/... source/forge/loopback test/cluster"},
 
 	{"test/mutants", command, ""}, // make mutants: breaks Step on purpose, to see who notices
 	{"test/peak", support, ""},
@@ -82,12 +86,21 @@ var exceptions = map[string]string{
 
 	"nodeops/host/local imports nodeops/agent/loop": "it ends its agent with the loop's own ErrReboot, and keeps its inbox in the loop's Files",
 
+	"nodeops/host/kube imports k8s.io/client-go/rest":            "the node's own NodeConfig, and what reads a pod's account: no typed clients, which would add ten megabytes to every node",
+	"nodeops/host/kube imports k8s.io/client-go/tools/clientcmd": "the same, for a kubeconfig file",
+
 	"reconciler/cluster imports k8s.io/kubectl/pkg/drain":                  "its filters say what a drain would do with a pod: they are asked, not repeated",
 	"reconciler/cluster imports k8s.io/client-go/kubernetes":               "the face that the filters ask their questions to, answered from a record; and the live reading",
 	"reconciler/cluster imports k8s.io/client-go/kubernetes/typed/core/v1": "the same, for pods",
 	"reconciler/cluster imports k8s.io/client-go/kubernetes/typed/apps/v1": "the same, for DaemonSets",
 	"reconciler/cluster imports k8s.io/client-go/rest":                     "a transport that refuses whatever is no such question",
 	"reconciler/cluster imports k8s.io/client-go/tools/pager":              "a live cluster is read page by page",
+
+	"test/e2e/kube imports k8s.io/client-go/dynamic":             "the observer watches with a client of its own, which must not be the one under test",
+	"test/e2e/kube imports k8s.io/client-go/kubernetes":          "the same, for the objects of Kubernetes",
+	"test/e2e/kube imports k8s.io/client-go/rest":                "the same",
+	"test/e2e/kube imports k8s.io/client-go/tools/clientcmd":     "writes the kubeconfigs of controllers and agents",
+	"test/e2e/kube imports k8s.io/client-go/tools/clientcmd/api": "the same",
 
 	"render imports k8s.io/apimachinery/pkg/labels":       "label selectors: pure matching, and the words that Kubernetes users know",
 	"render imports k8s.io/apimachinery/pkg/selection":    "the operators of those selectors",
@@ -100,20 +113,20 @@ var exceptions = map[string]string{
 
 // owners are libraries that only one place may know, so that they can be replaced there.
 var owners = map[string]string{
-	"sigs.k8s.io/kustomize":                  "render/kustomize",
-	"github.com/go-git":                      "source/git",
-	"github.com/google/go-github":            "source/forge/github",
-	"github.com/coreos/butane":               "render/butane",
-	"github.com/coreos/go-systemd/v22/dbus":  "nodeops/host",
-	"k8s.io/client-go":                       "reconciler/kube",
-	"k8s.io/kubectl":                         "reconciler/kube",
-	"github.com/robfig/cron":                 "policy",
-	"github.com/google/cel-go":               "policy",
-	"github.com/prometheus/client_golang":    "policy/facts",
-	"github.com/ProtonMail/go-crypto":        "policy/facts",
-	"github.com/hiddeco/sshsig":              "policy/facts",
-	"github.com/spf13/cobra":                 "cmd",
-	"github.com/getkin/kin-openapi/openapi3": "source/forge/loopback/contract",
+	"sigs.k8s.io/kustomize":                   "render/kustomize",
+	"github.com/go-git":                       "source/git",
+	"github.com/google/go-github":             "source/forge/github",
+	"github.com/coreos/butane":                "render/butane",
+	"github.com/coreos/go-systemd/v22/dbus":   "nodeops/host",
+	"k8s.io/client-go":                        "reconciler/kube",
+	"k8s.io/kubectl":                          "reconciler/kube",
+	"github.com/robfig/cron":                  "policy",
+	"github.com/google/cel-go":                "policy",
+	"github.com/prometheus/client_golang/api": "policy/facts",
+	"github.com/ProtonMail/go-crypto":         "policy/facts",
+	"github.com/hiddeco/sshsig":               "policy/facts",
+	"github.com/spf13/cobra":                  "cmd",
+	"github.com/getkin/kin-openapi/openapi3":  "source/forge/loopback/contract",
 }
 
 // unreached is what the agent's side does not even link: it runs on every node.
@@ -121,7 +134,7 @@ var (
 	agentSide = []string{"nodeops/agent", "nodeops/host", "cmd/sluice-agent"}
 	unreached = []string{
 		"render", "source", "policy", "reconciler", "sigs.k8s.io/kustomize", "github.com/go-git",
-		"k8s.io/client-go",
+		"k8s.io/client-go/kubernetes", "k8s.io/client-go/dynamic", "k8s.io/client-go/informers", "k8s.io/client-go/gentype", "k8s.io/api", "k8s.io/kubectl",
 	}
 )
 

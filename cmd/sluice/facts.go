@@ -22,6 +22,8 @@ type outside struct {
 	ProbeHosts  []string `json:"probeHosts,omitempty"`  // that health gates may ask over HTTP; none is all
 	TrustedKeys string   `json:"trustedKeys,omitempty"` // a file
 	Guardrail   string   `json:"guardrail,omitempty"`   // a file
+
+	keys string // in the place of TrustedKeys, which then says where they stand
 }
 
 func (o *outside) flags(f *pflag.FlagSet) {
@@ -68,9 +70,11 @@ func (o outside) inquiry(commits facts.Commits, forge loop.Forge, log *slog.Logg
 		}
 	}
 	if o.TrustedKeys != "" {
-		data, err := os.ReadFile(o.TrustedKeys)
-		if err != nil {
-			return nil, fmt.Errorf("read trusted keys: %w", err)
+		data := []byte(o.keys)
+		if o.keys == "" {
+			if data, err = os.ReadFile(o.TrustedKeys); err != nil {
+				return nil, fmt.Errorf("read trusted keys: %w", err)
+			}
 		}
 		if q.Keys, err = facts.ParseKeys(data); err != nil {
 			return nil, fmt.Errorf("read trusted keys of %s: %w", o.TrustedKeys, err)

@@ -2,41 +2,27 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/sluice-gitops/sluice/durable"
-	"github.com/sluice-gitops/sluice/machine"
+	"github.com/sluice-gitops/sluice/nodeops"
 	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
-	"github.com/sluice-gitops/sluice/reconciler/local"
 	"github.com/sluice-gitops/sluice/render"
 	"github.com/sluice-gitops/sluice/source"
-	"github.com/sluice-gitops/sluice/source/git"
 )
 
-// mirror is what the controller of this fleet has fetched. It is only read here.
-func (s snapshot) mirror() (*git.Repo, error) {
-	return git.Open(filepath.Join(s.dir, "git", "mirror.git"))
-}
-
-// settings are those that the fleet remembers.
-func (s snapshot) settings() (set settings, err error) {
-	_, err = durable.ReadJSON(filepath.Join(s.dir, settingsFile), &set)
-	return set, err
-}
-
 // render is what a commit amounts to for this fleet.
-func (s snapshot) render(commit string) ([]render.Pool, error) {
-	set, err := s.settings()
+func (s snapshot) render(ctx context.Context, commit string) ([]render.Pool, error) {
+	r, err := s.place.rules(s.Nodes)
 	if err != nil {
 		return nil, err
 	}
-	repo, err := s.mirror()
+	repo, err := s.place.repository(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +30,7 @@ func (s snapshot) render(commit string) ([]render.Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	result, err := renderTree(tree, nil, set.options())
+	result, err := renderTree(tree, nil, r.options)
 	return result.Pools, err
 }
 
@@ -54,33 +40,25 @@ var outer = []string{"approvals", "signed", "previewMatch", "health", "expressio
 
 // photograph is what the controller would see now, but for what it asks of others.
 func (s snapshot) photograph(ctx context.Context) (o reconciler.Observed, err error) {
-	o = reconciler.Observed{Now: s.now, Nodes: s.Nodes, Holds: s.Holds, Known: map[machine.Digest]machine.Config{}}
+	o = reconciler.Observed{Now: s.now, Nodes: s.Nodes, Holds: s.Holds}
 	o.Gate = slices.DeleteFunc(policy.Default(), func(c policy.Check) bool { return slices.Contains(outer, c.Name) })
 	o.Head.Revision = s.State.Good
 	if o.Head.Revision.Commit == "" {
 		return o, fmt.Errorf("no revision of the repository was ever seen")
 	}
-	if o.Head.Pools, err = s.render(s.State.Good.Commit); err != nil {
+	if o.Head.Pools, err = s.render(ctx, s.State.Good.Commit); err != nil {
 		return o, fmt.Errorf("render %s: %w", s.State.Good.Short(), err)
 	}
-	set, err := s.settings()
+	r, err := s.place.rules(s.Nodes)
 	if err != nil {
 		return o, err
 	}
-	if o.Guardrail, err = readGuardrail(set.Guardrail); err != nil {
-		return o, err
-	}
-	o.Self = set.self(s.Nodes)
+	o.Guardrail, o.Self = r.guardrail, r.self
 	if st := s.State.Refused; len(st) > 0 && st[0].State == source.Pending {
 		o.Rewound = &reconciler.Broken{Revision: source.Revision{Commit: st[0].Commit}, Why: strings.TrimPrefix(st[0].Summary, "held: ")}
 	}
-	store := local.Store{Dir: s.dir}
-	for _, d := range s.State.Named(s.Nodes) {
-		if c, ok, err := store.Config(ctx, d); err != nil {
-			return o, err
-		} else if ok {
-			o.Known[d] = c
-		}
+	if o.Known, err = known(ctx, r.config, s.State, s.Nodes); err != nil {
+		return o, err
 	}
 	for _, p := range o.Head.Pools {
 		o.Known[p.Target()] = p.Config
@@ -89,11 +67,14 @@ func (s snapshot) photograph(ctx context.Context) (o reconciler.Observed, err er
 }
 
 // standing says what the nodes of a pool, or one node, wait for, and what comes when a pause or a
-// hold ends.
+// hold ends. What it can say stands beside an error, too.
 func (s snapshot) standing(ctx context.Context, name string) (out []reason, err error) {
+	if s.Partial != "" {
+		return s.ordered(name), errors.New(s.Partial)
+	}
 	seen, err := s.photograph(ctx)
 	if err != nil {
-		return nil, err
+		return s.ordered(name), err
 	}
 	all := reconciler.Stand(s.State, seen)
 	for _, n := range s.Nodes {
@@ -111,9 +92,34 @@ func (s snapshot) standing(ctx context.Context, name string) (out []reason, err 
 		}
 	}
 	if _, pool := s.State.Pools[name]; pool && (len(s.heldBy(name)) > 0 || s.State.Pools[name].Phase == reconciler.Paused) {
-		out = append(out, reason{Pool: name, Check: "resume", Outcome: policy.Allow, Reason: s.resume(name, all)})
+		out = append(out, reason{Pool: name, Check: "resume", Outcome: policy.Allow, Reason: s.resume(ctx, name, all)})
 	}
 	return out, nil
+}
+
+// ordered says which nodes are on their way, by their orders alone.
+func (s snapshot) ordered(name string) (out []reason) {
+	for _, n := range s.Nodes {
+		pool := ""
+		for _, p := range s.pools() {
+			if n.Order.Config != "" && n.Order.Config == s.State.Pools[p].Target {
+				pool = p
+			}
+		}
+		if n.Name != name && (pool == "" || pool != name) {
+			continue
+		}
+		switch {
+		case n.Order.Generation > n.Report.Generation:
+			out = append(out, reason{Pool: pool, Node: n.Name, Check: "order", Outcome: policy.Wait, Reason: "has not answered its order yet"})
+		case n.Report.Phase == nodeops.Working:
+			out = append(out, reason{Pool: pool, Node: n.Name, Check: "working", Outcome: policy.Wait, Reason: "is being updated"})
+		}
+		if n.Name != name {
+			out = append(out, s.trouble(n)...)
+		}
+	}
+	return out
 }
 
 // heard adds what the controller heard from others to the reasons of a node that waits.
@@ -136,7 +142,7 @@ func (s snapshot) heard(st reconciler.Standing) []policy.Finding {
 
 // resume says what comes to a pool when nothing holds it any more: the commits that it has not
 // got, and what they cost its nodes.
-func (s snapshot) resume(pool string, all map[string]reconciler.Standing) string {
+func (s snapshot) resume(ctx context.Context, pool string, all map[string]reconciler.Standing) string {
 	kinds, nodes := map[impact.Kind]int{}, 0
 	for _, st := range all {
 		if st.Pool == pool && !st.Reached {
@@ -153,17 +159,17 @@ func (s snapshot) resume(pool string, all map[string]reconciler.Standing) string
 			costs = append(costs, fmt.Sprintf("%d %s", n, kind))
 		}
 	}
-	return fmt.Sprintf("when it goes on %s to %d of %d nodes: %s", s.folded(pool), nodes, s.State.Pools[pool].Counts.Nodes, strings.Join(costs, ", "))
+	return fmt.Sprintf("when it goes on %s to %d of %d nodes: %s", s.folded(ctx, pool), nodes, s.State.Pools[pool].Counts.Nodes, strings.Join(costs, ", "))
 }
 
 // folded names the commits that come at once.
-func (s snapshot) folded(pool string) string {
+func (s snapshot) folded(ctx context.Context, pool string) string {
 	p := s.State.Pools[pool]
 	newest := p.Revision.Commit
 	if len(p.History) == 0 || p.History[0].Commit == newest {
 		return "commit " + source.Short(newest) + " comes"
 	}
-	repo, err := s.mirror()
+	repo, err := s.place.repository(ctx)
 	if err != nil {
 		return "commit " + source.Short(newest) + " comes"
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,14 +17,12 @@ import (
 )
 
 func historyCommand() *cobra.Command {
-	var dir, output string
+	var at fleetAt
+	var output string
 	c := &cobra.Command{
 		Use: "history [POOL]", Short: "Show which commits the pools have landed", Args: cobra.MaximumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			s, err := readSnapshot(c.Context(), dir)
-			if err != nil {
-				return err
-			}
+		ValidArgsFunction: at.completes(snapshot.pools),
+		RunE: at.look(func(c *cobra.Command, args []string, s snapshot) error {
 			past := map[string][]reconciler.Landing{}
 			for name, p := range s.State.Pools {
 				if len(args) == 0 || args[0] == name {
@@ -31,7 +30,7 @@ func historyCommand() *cobra.Command {
 				}
 			}
 			if len(args) == 1 && len(past) == 0 {
-				return fmt.Errorf("the fleet in %s has no pool %q", dir, args[0])
+				return fmt.Errorf("%s has no pool %q", s.place, args[0])
 			}
 			if output == "json" {
 				return printJSON(c.OutOrStdout(), past)
@@ -44,9 +43,9 @@ func historyCommand() *cobra.Command {
 				}
 			}
 			return t.Flush()
-		},
+		}),
 	}
-	c.Flags().StringVar(&dir, "local", "", "the folder of the fleet")
+	at.flags(c)
 	outputFlag(c, &output, "text", "json")
 	return c
 }
@@ -63,15 +62,13 @@ type trail struct {
 }
 
 func traceCommand() *cobra.Command {
-	var dir, output string
+	var at fleetAt
+	var output string
 	c := &cobra.Command{
 		Use: "trace NODE PATH", Short: "Follow a file or unit of a node back to its commit", Args: cobra.ExactArgs(2),
-		RunE: func(c *cobra.Command, args []string) error {
-			s, err := readSnapshot(c.Context(), dir)
-			if err != nil {
-				return err
-			}
-			t, err := s.trace(args[0], args[1])
+		ValidArgsFunction: at.completes(snapshot.nodes),
+		RunE: at.look(func(c *cobra.Command, args []string, s snapshot) error {
+			t, err := s.trace(c.Context(), args[0], args[1])
 			if err != nil {
 				return err
 			}
@@ -83,24 +80,25 @@ func traceCommand() *cobra.Command {
 				fmt.Fprintf(c.OutOrStdout(), "it has drifted: %s %s\n", d.Kind, d.Why)
 			}
 			return nil
-		},
+		}),
 	}
-	c.Flags().StringVar(&dir, "local", "", "the folder of the fleet")
+	at.flags(c)
+	at.repoFlag(c)
 	outputFlag(c, &output, "text", "json")
 	return c
 }
 
-func (s snapshot) trace(node, path string) (t trail, err error) {
+func (s snapshot) trace(ctx context.Context, node, path string) (t trail, err error) {
 	i := slices.IndexFunc(s.Nodes, func(n reconciler.Node) bool { return n.Name == node })
 	if i < 0 {
-		return t, fmt.Errorf("the fleet in %s has no node %q", s.dir, node)
+		return t, fmt.Errorf("%s has no node %q", s.place, node)
 	}
 	n := s.Nodes[i]
 	t = trail{Node: node, Path: path, Config: n.Report.Config}
 	if t.Config == "" {
 		return t, fmt.Errorf("node %s is the bare OS: nothing on it is from the repository", node)
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.State.Pools)) {
+	for _, name := range s.pools() {
 		if commit := s.State.Pools[name].Brought(t.Config); commit != "" {
 			t.Pool, t.Commit = name, commit
 			break
@@ -109,7 +107,7 @@ func (s snapshot) trace(node, path string) (t trail, err error) {
 	if t.Commit == "" {
 		return t, fmt.Errorf("node %s has config %s, and no commit is remembered that brought it", node, t.Config.Short())
 	}
-	pools, err := s.render(t.Commit)
+	pools, err := s.render(ctx, t.Commit)
 	if err != nil {
 		return t, fmt.Errorf("render %s: %w", source.Short(t.Commit), err)
 	}

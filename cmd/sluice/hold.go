@@ -1,11 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"maps"
-	"os/user"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,18 +12,17 @@ import (
 
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
-	"github.com/sluice-gitops/sluice/reconciler/local"
 	"github.com/sluice-gitops/sluice/source"
 )
 
 // target is which pools a hold or a release is about.
 type target struct {
-	dir string
+	fleetAt
 	all bool
 }
 
 func (t *target) flags(c *cobra.Command) {
-	c.Flags().StringVar(&t.dir, "local", "", "the folder of the fleet")
+	t.fleetAt.flags(c)
 	c.Flags().BoolVar(&t.all, "all", false, "every pool")
 }
 
@@ -42,8 +38,8 @@ func (t target) pool(s snapshot, args []string) (string, error) {
 	}
 	_, ok := s.State.Pools[args[0]]
 	if !ok && !slices.ContainsFunc(s.Holds, func(h policy.Hold) bool { return h.Pool == args[0] }) { // the pool may be gone, and its hold not
-		have := strings.Join(slices.Sorted(maps.Keys(s.State.Pools)), ", ")
-		return "", usage(fmt.Sprintf("the fleet in %s has no pool %q; it has: %s", t.dir, args[0], or(have, "none yet")))
+		have := strings.Join(s.pools(), ", ")
+		return "", usage(fmt.Sprintf("%s has no pool %q; it has: %s", s.place, args[0], or(have, "none yet")))
 	}
 	return args[0], nil
 }
@@ -58,11 +54,8 @@ func holdCommand() *cobra.Command {
 		Long: "Hold keeps every node of a pool from being started, from the controller's next turn on. Nodes that\n" +
 			"are under way are finished and handed back. It can be given while a controller runs, and ends with\n" +
 			"sluice release, or by itself at --until or after --for.",
-		RunE: func(c *cobra.Command, args []string) error {
-			s, err := readSnapshot(c.Context(), t.dir)
-			if err != nil {
-				return err
-			}
+		ValidArgsFunction: t.completes(snapshot.pools),
+		RunE: t.look(func(c *cobra.Command, args []string, s snapshot) (err error) {
 			if h.Pool, err = t.pool(s, args); err != nil {
 				return err
 			}
@@ -73,17 +66,20 @@ func holdCommand() *cobra.Command {
 			if h.Reason = oneLine(h.Reason); h.Reason == "" {
 				return usage("--reason: why is it held? whoever finds it held will ask")
 			}
-			h.By = cmp.Or(oneLine(h.By), me())
-			if err := (local.Desk{Dir: t.dir}).Hold(h); err != nil {
+			h.By = oneLine(h.By)
+			if h.By == "" {
+				h.By = oneLine(s.place.desk().Me(c.Context()))
+			}
+			if err := s.place.desk().Hold(c.Context(), h); err != nil {
 				return err
 			}
 			fmt.Fprintf(c.OutOrStdout(), "%s held by %s until %s (%s)\n", subject(h.Pool), h.By, ending(h), h.Reason)
 			return nil
-		},
+		}),
 	}
 	t.flags(c)
 	c.Flags().StringVar(&h.Reason, "reason", "", "why; people read it in statuses")
-	c.Flags().StringVar(&h.By, "by", "", "who (default: the user)")
+	c.Flags().StringVar(&h.By, "by", "", "who (default: the user; of a cluster, as its server knows you)")
 	c.Flags().StringVar(&until, "until", "", "when it ends by itself, such as 2026-12-24T08:00:00Z")
 	c.Flags().DurationVar(&lasts, "for", 0, "after which time it ends by itself")
 	return c
@@ -97,14 +93,6 @@ func subject(pool string) string {
 		return "all pools are"
 	}
 	return "pool " + pool + " is"
-}
-
-// me is the name of whoever runs this.
-func me() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return "somebody"
 }
 
 // end is when a hold ends; zero is when it is released.
@@ -135,11 +123,8 @@ func releaseCommand() *cobra.Command {
 		Use: "release POOL", Short: "End a hold, or allow a branch that was rewritten", Args: cobra.MaximumNArgs(1),
 		Long: "Release ends the holds of a pool, or with --all every hold, and says what comes then. With --rewind\n" +
 			"it allows one commit that does not descend from the last one that the fleet followed.",
-		RunE: func(c *cobra.Command, args []string) error {
-			s, err := readSnapshot(c.Context(), t.dir)
-			if err != nil {
-				return err
-			}
+		ValidArgsFunction: t.completes(snapshot.pools),
+		RunE: t.look(func(c *cobra.Command, args []string, s snapshot) error {
 			if rewind != "" {
 				if len(args) > 0 || t.all {
 					return usage("--rewind is about the whole fleet: name no pool")
@@ -151,16 +136,17 @@ func releaseCommand() *cobra.Command {
 				return err
 			}
 			return s.release(c, pool, t.all)
-		},
+		}),
 	}
 	t.flags(c)
+	t.repoFlag(c)
 	c.Flags().StringVar(&rewind, "rewind", "", "allow this commit, which a rewritten branch has now")
 	return c
 }
 
 // release ends holds, and says what comes then.
 func (s snapshot) release(c *cobra.Command, pool string, all bool) error {
-	gone, err := local.Desk{Dir: s.dir}.Release(func(h policy.Hold) bool { return all || h.Pool == pool })
+	gone, err := s.place.desk().Release(c.Context(), func(h policy.Hold) bool { return all || h.Pool == pool })
 	if err != nil {
 		return err
 	}
@@ -174,16 +160,19 @@ func (s snapshot) release(c *cobra.Command, pool string, all bool) error {
 	for _, h := range gone {
 		fmt.Fprintf(c.OutOrStdout(), "%s released: was held by %s (%s)\n", subject(h.Pool), h.By, h.Reason)
 	}
+	if s.Partial != "" {
+		return nil
+	}
 	seen, err := s.photograph(c.Context())
 	if err != nil {
 		return nil // released it is; what comes of it is said by the controller
 	}
 	standing := reconciler.Stand(s.State, seen)
-	for _, name := range slices.Sorted(maps.Keys(s.State.Pools)) {
+	for _, name := range s.pools() {
 		if !all && name != pool {
 			continue
 		}
-		fmt.Fprintf(c.OutOrStdout(), "pool %s: %s\n", name, s.resume(name, standing))
+		fmt.Fprintf(c.OutOrStdout(), "pool %s: %s\n", name, s.resume(c.Context(), name, standing))
 		for _, h := range s.heldBy(name) {
 			fmt.Fprintf(c.OutOrStdout(), "pool %s: still held by %s until %s (%s)\n", name, h.By, ending(h), h.Reason)
 		}
@@ -203,7 +192,7 @@ func (s snapshot) allow(c *cobra.Command, commit string) error {
 	if !fullCommit.MatchString(commit) {
 		return usage(fmt.Sprintf("--rewind: no rewritten branch waits with commit %q; see sluice why, or give all 40 digits", commit))
 	}
-	if err := (local.Desk{Dir: s.dir}).Allow(commit); err != nil {
+	if err := s.place.desk().Allow(c.Context(), commit); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.OutOrStdout(), "commit %s may be followed, although it does not descend from %s\n", source.Short(commit), s.State.Good.Short())

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/spf13/pflag"
-
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/reconciler/cluster"
@@ -13,26 +11,20 @@ import (
 	"github.com/sluice-gitops/sluice/reconciler/preview"
 )
 
-func (k *kubeFleet) readFlags(f *pflag.FlagSet) {
-	f.StringVar(&k.Kubeconfig, "kubeconfig", "", "take the nodes of this cluster's fleet as they are now, and its pods and budgets; nothing is written")
-	f.StringVar(&k.Namespace, "namespace", "sluice-system", "where the controller keeps its Secrets (with --kubeconfig)")
-	f.StringVar(&k.Fleet, "fleet", "default", "the Fleet object (with --kubeconfig)")
-}
-
 // recall takes what the Fleet object says of rendering where no flag says otherwise.
-func (k kubeFleet) recall(ctx context.Context, from *nodesOf) error {
-	client, err := kube.Open(k.Kubeconfig)
+func (k clusterFlags) recall(ctx context.Context, from *nodesOf) error {
+	client, err := k.client()
 	if err != nil {
 		return err
 	}
-	spec, err := kube.Desk{Client: client, Fleet: k.Fleet}.Spec(ctx)
+	spec, err := kube.Desk{Client: client, Fleet: k.name}.Spec(ctx)
 	if err != nil {
 		return err
 	}
 	given := func(flag string) bool { return from.given != nil && from.given.Changed(flag) }
 	if !given("profile") {
 		if from.options.Profile, err = machine.ParseProfile(spec.Profile); err != nil {
-			return fmt.Errorf("fleet %s: spec: %w", k.Fleet, err)
+			return fmt.Errorf("fleet %s: spec: %w", k.name, err)
 		}
 	}
 	if !given("cluster-dns") {
@@ -42,29 +34,29 @@ func (k kubeFleet) recall(ctx context.Context, from *nodesOf) error {
 }
 
 // fill puts a live fleet into a preview. It only reads.
-func (k kubeFleet) fill(ctx context.Context, in *preview.Input) error {
-	client, err := kube.Open(k.Kubeconfig)
+func (k clusterFlags) fill(ctx context.Context, in *preview.Input) error {
+	client, err := k.client()
 	if err != nil {
 		return err
 	}
-	desk := kube.Desk{Client: client, Fleet: k.Fleet}
+	desk := kube.Desk{Client: client, Fleet: k.name}
 	spec, err := desk.Spec(ctx)
 	if err != nil {
 		return err
 	}
 	if in.Guardrail == nil {
 		if in.Guardrail, err = guardrailOf(spec); err != nil {
-			return fmt.Errorf("fleet %s: spec: %w", k.Fleet, err)
+			return fmt.Errorf("fleet %s: %w", k.name, err)
 		}
 	}
 	if in.Holds, err = desk.Holds(ctx); err != nil {
 		return err
 	}
-	store := &kube.Store{Client: client, Namespace: k.Namespace, Fleet: k.Fleet}
+	store := &kube.Store{Client: client, Namespace: k.namespace, Fleet: k.name}
 	if in.State, err = store.Load(ctx); err != nil {
 		return fmt.Errorf("load state: %w", err)
 	}
-	if in.Nodes, err = (&kube.Fleet{Client: client, Name: k.Fleet}).Nodes(ctx); err != nil {
+	if in.Nodes, err = (&kube.Fleet{Client: client, Name: k.name}).Nodes(ctx); err != nil {
 		return err
 	}
 	if in.Cluster == nil {

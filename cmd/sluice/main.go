@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	_ "time/tzdata" // windows name time zones, and a node may have no database of them
@@ -21,7 +22,7 @@ var version = "dev"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(runAs(ctx, filepath.Base(os.Args[0]), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // verdict is an exit code that is no failure of the command: it said its piece.
@@ -32,7 +33,15 @@ func (v verdict) Error() string { return fmt.Sprintf("exit %d", int(v)) }
 // run is the whole program: 0 done, 1 failed, 2 wrong usage, 3 a denied verdict where that was
 // asked for.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return runAs(ctx, "sluice", args, stdout, stderr)
+}
+
+// runAs is the program under the name that it was called by.
+func runAs(ctx context.Context, name string, args []string, stdout, stderr io.Writer) int {
 	root := command()
+	if name == plugin {
+		root.Use, root.Annotations = plugin, map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl sluice"}
+	}
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -50,7 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "sluice: %s\n", strings.TrimSuffix(line, "\n"))
 	}
 	if !began || errors.As(err, new(usage)) {
-		fmt.Fprintln(stderr, "sluice: see sluice --help")
+		fmt.Fprintf(stderr, "sluice: see %s --help\n", root.CommandPath())
 		return 2
 	}
 	return 1

@@ -13,7 +13,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"sluice": main})
+	testscript.Main(m, map[string]func(){"sluice": main, plugin: main})
 }
 
 // TestScripts runs testdata/script: the program as its users call it. In the scripts $EXAMPLES and

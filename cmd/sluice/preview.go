@@ -153,37 +153,41 @@ type nodesOf struct {
 	file    string   // a file with the nodes
 	fleet   string   // the folder of a local fleet
 	cluster []string // files with the recorded objects of a cluster
-	live    kubeFleet
+	live    bool     // those of a cluster that is read now
+	at      clusterFlags
 	options render.Options
 
 	guardrail string         // a file with rules that hold besides theirs
 	given     *pflag.FlagSet // what the user said; nil is nothing
+	command   *cobra.Command // that was called; nil is none
 }
 
 func (from *nodesOf) flags(c *cobra.Command) {
 	c.Flags().StringVar(&from.file, "inventory", "", "a file with the nodes")
 	c.Flags().StringVar(&from.fleet, "local", "", "the folder of a fleet, whose nodes are taken as they are")
 	c.Flags().StringArrayVar(&from.cluster, "cluster", nil, "a `FILE` that a cluster was recorded in by kubectl get -o json (docs/inventory.md); may be given again")
-	from.live.readFlags(c.Flags())
+	from.at.flags(c.Flags(), "take the nodes of this cluster's fleet as they are now, and its pods and budgets; nothing is written")
 	renderVars(c, &from.options)
 	guardrailFlag(c.Flags(), &from.guardrail)
-	from.given = c.Flags()
+	from.given, from.command = c.Flags(), c
 }
 
 // recall takes what a fleet remembers of itself where no flag says otherwise: its controller goes
 // by that, so a preview that did not would be of another fleet.
 func (from *nodesOf) recall(ctx context.Context) error {
+	elsewhere := from.file != "" || from.fleet != "" || len(from.cluster) > 0
+	from.live = from.at.named() || from.command != nil && from.at.asked(from.command) && !elsewhere
 	switch {
-	case from.live.Kubeconfig != "" && (from.file != "" || from.fleet != ""):
+	case from.live && (from.file != "" || from.fleet != ""):
 		return usage("the nodes come from --kubeconfig, from --local or from --inventory: give one of them")
-	case from.live.Kubeconfig != "":
-		return from.live.recall(ctx, from)
+	case from.live:
+		return from.at.recall(ctx, from)
 	case from.fleet == "":
 		return nil
 	case from.file != "":
 		return usage("the nodes come from --local or from --inventory: give one of them")
 	}
-	set, err := snapshot{dir: from.fleet}.settings()
+	set, err := folder(from.fleet).settings()
 	if err != nil {
 		return fmt.Errorf("read fleet: %w", err)
 	}
@@ -213,8 +217,8 @@ func (from nodesOf) fill(ctx context.Context, in *preview.Input, tree fs.FS) err
 		}
 	}
 	switch {
-	case from.live.Kubeconfig != "":
-		return from.live.fill(ctx, in)
+	case from.live:
+		return from.at.fill(ctx, in)
 	case from.fleet != "":
 	case in.Cluster != nil && from.file == "":
 		in.Nodes = cluster.Nodes(in.Cluster)
@@ -228,7 +232,7 @@ func (from nodesOf) fill(ctx context.Context, in *preview.Input, tree fs.FS) err
 	if err != nil {
 		return err
 	}
-	set, err := s.settings()
+	set, err := folder(from.fleet).settings()
 	if err != nil {
 		return fmt.Errorf("read fleet: %w", err)
 	}

@@ -39,6 +39,8 @@ type settings struct {
 	Self       string          `json:"self,omitempty"`     // the node that the controller runs on; "" is the one with the name of the host
 	BootTime   time.Duration   `json:"bootTime"`           // nanoseconds; how long a directory takes to reboot
 	outside
+
+	metricsListen string // of this run only
 }
 
 func (s settings) validate() error {
@@ -96,19 +98,20 @@ func runCommand() *cobra.Command {
 	var once bool
 	var far kubeFleet
 	c := &cobra.Command{
-		Use:   "run --local DIR | --kubeconfig FILE",
+		Use:   "run [--local DIR | --kubeconfig FILE]",
 		Short: "Be the controller of a fleet",
 		Long: "Run follows a repository and rolls every push out to the fleet in DIR, whose nodes are the\n" +
 			"directories DIR/nodes/NAME/root, each with an agent of its own in this process. What was given\n" +
 			"once is remembered in DIR/fleet.json. Tokens come from SLUICE_GIT_TOKEN and SLUICE_GITHUB_TOKEN.\n" +
-			"With --kubeconfig the nodes are those of a cluster, and a Fleet object says what they follow.",
+			"With --kubeconfig, or in a pod without --local, the nodes are those of a cluster, and a Fleet\n" +
+			"object says what they follow.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := far.given(c.Flags()); err != nil {
 				return err
 			}
 			log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
-			if far.Kubeconfig != "" {
+			if far.remote(c.Flags()) {
 				return far.run(c, set, log)
 			}
 			if dir == "" {
@@ -134,8 +137,9 @@ func runCommand() *cobra.Command {
 	f.StringVar(&set.GitHubURL, "github-url", "", "the API of a GitHub Enterprise Server")
 	renderVars(c, &options)
 	set.outside.flags(f)
-	f.StringVar(&set.Self, "self", "", "the node that this controller runs on, which is the last of its pool (default: the one with the host's name)")
+	f.StringVar(&set.Self, "self", "", "the node that this controller runs on, which is the last of its pool (default: the one with the host's name; on Kubernetes $NODE_NAME)")
 	f.DurationVar(&set.BootTime, "boot-time", time.Second, "how long a node takes to reboot")
+	metricsFlag(f, &set.metricsListen)
 	f.BoolVar(&once, "once", false, "stop when every pool is at rest")
 	return c
 }
@@ -238,6 +242,11 @@ func runLocal(ctx context.Context, dir string, set settings, once bool, log *slo
 	if err != nil {
 		return err
 	}
+	quiet, err := f.serve(ctx)
+	if err != nil {
+		return err
+	}
+	defer quiet()
 	ctx, stop := context.WithCancel(ctx)
 	agents, err := f.startAgents(ctx)
 	if err != nil {

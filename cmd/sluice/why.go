@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 
@@ -11,7 +10,6 @@ import (
 
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
-	"github.com/sluice-gitops/sluice/reconciler/local"
 	"github.com/sluice-gitops/sluice/source"
 )
 
@@ -25,27 +23,25 @@ type reason struct {
 }
 
 func whyCommand() *cobra.Command {
-	var dir, output string
+	var at fleetAt
+	var output string
 	c := &cobra.Command{
 		Use: "why [POOL or NODE]", Short: "Say why a fleet, a pool or a node is not moving", Args: cobra.MaximumNArgs(1),
 		Long: "Why says what keeps the fleet from being what the repository asks. Of a pool it says so for each of\n" +
 			"its nodes, and what comes when a pause or a hold ends; of a node, what it waits for now.",
-		RunE: func(c *cobra.Command, args []string) error {
-			s, err := readSnapshot(c.Context(), dir)
-			if err != nil {
-				return err
-			}
+		ValidArgsFunction: at.completes(snapshot.pools, snapshot.nodes),
+		RunE: at.look(func(c *cobra.Command, args []string, s snapshot) error {
 			reasons := s.why()
 			if len(args) == 1 {
 				if !s.has(args[0]) {
-					return fmt.Errorf("the fleet in %s has no pool and no node %q", dir, args[0])
+					return fmt.Errorf("%s has no pool and no node %q", s.place, args[0])
 				}
 				reasons = slices.DeleteFunc(reasons, func(r reason) bool {
 					return (r.Pool != "" || r.Node != "") && r.Pool != args[0] && r.Node != args[0] // what holds the fleet holds everybody
 				})
 				more, err := s.standing(c.Context(), args[0])
 				if err != nil {
-					more = []reason{{Check: "unknown", Outcome: policy.Wait, Reason: "what each node waits for is not known: " + err.Error()}}
+					reasons = append(reasons, reason{Check: "unknown", Outcome: policy.Wait, Reason: "what each node waits for is not known: " + err.Error()})
 				}
 				reasons = append(reasons, more...)
 			}
@@ -54,9 +50,10 @@ func whyCommand() *cobra.Command {
 			}
 			printReasons(c.OutOrStdout(), reasons)
 			return nil
-		},
+		}),
 	}
-	c.Flags().StringVar(&dir, "local", "", "the folder of the fleet")
+	at.flags(c)
+	at.repoFlag(c)
 	outputFlag(c, &output, "text", "json")
 	return c
 }
@@ -94,10 +91,7 @@ func (s snapshot) has(name string) bool {
 // why gathers every reason for which something is not as the head asks, as the controller left
 // them.
 func (s snapshot) why() []reason {
-	out := []reason{}
-	if why := s.absent(); why != "" {
-		out = append(out, reason{Check: "controller", Outcome: policy.Wait, Reason: why})
-	}
+	out := append([]reason{}, s.said...)
 	switch {
 	case s.State.Silent != "":
 		out = append(out, reason{Check: "git", Outcome: policy.Wait, Reason: "Git does not answer, and pushes are not seen: " + s.State.Silent})
@@ -110,9 +104,9 @@ func (s snapshot) why() []reason {
 		if st.State == source.Pending {
 			check, outcome = "rewound", policy.Wait
 		}
-		out = append(out, reason{Check: check, Outcome: outcome, Reason: source.Short(st.Commit) + " " + st.Summary + "; the last good revision stays in force"})
+		out = append(out, reason{Check: check, Outcome: outcome, Reason: strings.TrimSpace(source.Short(st.Commit)+" "+st.Summary) + "; the last good revision stays in force"})
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.State.Pools)) {
+	for _, name := range s.pools() {
 		p := s.State.Pools[name]
 		if why := p.Reason(); why != "" {
 			out = append(out, reason{Pool: name, Check: "halt", Outcome: policy.Deny, Reason: why + "; push a fix or a revert"})
@@ -130,14 +124,6 @@ func (s snapshot) why() []reason {
 		out = append(out, s.trouble(n)...)
 	}
 	return out
-}
-
-// absent says that nobody acts on the fleet; "" where a controller runs, or cannot be looked for.
-func (s snapshot) absent() string {
-	if runs, err := local.Runs(s.dir); runs || err != nil {
-		return ""
-	}
-	return fmt.Sprintf("no controller runs on this fleet: nothing moves, and pushes are not seen, until sluice run --local %s", s.dir)
 }
 
 // trouble is what a node says of itself.

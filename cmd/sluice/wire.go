@@ -38,7 +38,7 @@ type localFleet struct {
 func newLocalFleet(dir string, set settings, log *slog.Logger) (*localFleet, error) {
 	f := &localFleet{dir: dir, set: set, log: log, wake: make(chan struct{}, 1), orders: map[string]chan struct{}{}}
 	f.fleet = local.Fleet{Dir: dir, Nudge: f.nudge}
-	forge, err := openForge(set)
+	forge, err := openForge(set, githubToken())
 	if err != nil {
 		return nil, err
 	}
@@ -85,12 +85,14 @@ func gitSource(url, branch, dir string) *git.Source {
 	return s
 }
 
+func githubToken() string { return os.Getenv("SLUICE_GITHUB_TOKEN") }
+
 // openForge is nil where nobody is to be told.
-func openForge(set settings) (loop.Forge, error) {
+func openForge(set settings, token string) (loop.Forge, error) {
 	if set.GitHub == "" {
 		return nil, nil
 	}
-	client, err := github.Client(set.GitHubURL, os.Getenv("SLUICE_GITHUB_TOKEN"))
+	client, err := github.Client(set.GitHubURL, token)
 	if err != nil {
 		return nil, err
 	}

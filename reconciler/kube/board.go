@@ -7,6 +7,8 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,21 +20,29 @@ import (
 	"github.com/sluice-gitops/sluice/reconciler"
 )
 
-// Board shows a state as Pool objects and as the status of the Fleet. Nobody decides by them: what
-// cannot be written now is written later.
+// Board shows a state as Pool objects and as the status of the Fleet, and on the Fleet what
+// troubles its controller. Nobody decides by them: what cannot be written now is written later. It
+// is safe for use by several goroutines.
 type Board struct {
 	Client *Client
 	Fleet  string
 
-	shown *reconciler.State // nil: not known
+	mu      sync.Mutex
+	trouble Trouble
+	state   *reconciler.State // nil: not known
+	shown   bool              // the state is
 }
 
 // Show writes what has changed since it was last shown. After an error all is compared anew.
 func (b *Board) Show(ctx context.Context, state reconciler.State) error {
-	if b.shown != nil && reflect.DeepEqual(b.shown.Pools, state.Pools) && b.shown.Good == state.Good && reflect.DeepEqual(b.shown.Refused, state.Refused) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	was := b.state
+	b.state = &state
+	if b.shown && reflect.DeepEqual(was.Pools, state.Pools) && was.Good == state.Good && was.Silent == state.Silent && reflect.DeepEqual(was.Refused, state.Refused) {
 		return nil
 	}
-	b.shown = nil
+	b.shown = false
 	now := metav1.NewTime(time.Now())
 	mine := labels.SelectorFromSet(labels.Set{fleetLabel: b.Fleet}).String()
 	there, err := b.Client.pools.List(ctx, metav1.ListOptions{LabelSelector: mine})
@@ -43,7 +53,7 @@ func (b *Board) Show(ctx context.Context, state reconciler.State) error {
 	for i := range there.Items {
 		has[there.Items[i].Name] = &there.Items[i]
 	}
-	errs := []error{b.fleet(ctx, state, now)}
+	errs := []error{b.fleet(ctx, now)}
 	for _, name := range slices.Sorted(maps.Keys(state.Pools)) {
 		errs = append(errs, b.pool(ctx, name, state.Pools[name], has[name], now))
 		delete(has, name)
@@ -56,8 +66,17 @@ func (b *Board) Show(ctx context.Context, state reconciler.State) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	b.shown = &state
+	b.shown = true
 	return nil
+}
+
+// Tell shows on the Fleet what troubles its controller, until it is told something else. The zero
+// Trouble says that nothing does. Saying it again compares anew, and writes only what is not there.
+func (b *Board) Tell(ctx context.Context, t Trouble) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.trouble = t
+	return b.fleet(ctx, metav1.NewTime(time.Now()))
 }
 
 func (b *Board) pool(ctx context.Context, name string, p reconciler.Pool, has *v1alpha1.Pool, now metav1.Time) (err error) {
@@ -84,7 +103,7 @@ func (b *Board) pool(ctx context.Context, name string, p reconciler.Pool, has *v
 func poolStatus(p reconciler.Pool) v1alpha1.PoolStatus {
 	s := v1alpha1.PoolStatus{
 		Phase: string(p.Phase), Updated: fmt.Sprintf("%d/%d", p.Counts.Updated, p.Counts.Nodes),
-		Revision: p.Revision.Short(), Commit: p.Revision.Commit, Target: string(p.Target), RollbackOf: p.RollbackOf,
+		Revision: p.Revision.Short(), Commit: p.Revision.Commit, Target: string(p.Target), Spurned: string(p.Spurned), RollbackOf: p.RollbackOf,
 		Since: stamp(p.Since), WaitingOn: p.Reason(),
 		Nodes: v1alpha1.Nodes{
 			Total: int64(p.Counts.Nodes), Updated: int64(p.Counts.Updated), Unavailable: int64(p.Counts.Unavailable),
@@ -98,7 +117,7 @@ func poolStatus(p reconciler.Pool) v1alpha1.PoolStatus {
 		}
 	}
 	for _, l := range p.History {
-		s.History = append(s.History, v1alpha1.Landing{Commit: l.Commit, Config: string(l.Config), At: stamp(l.At)})
+		s.History = append(s.History, v1alpha1.Landing{Commit: l.Commit, Config: string(l.Config), At: stamp(l.At), Nodes: int64(l.Nodes)})
 	}
 	return s
 }
@@ -132,8 +151,8 @@ func poolStanding(p reconciler.Pool) v1alpha1.Standing {
 	return said
 }
 
-// fleet shows which revision is in force. Where there is no Fleet object nobody asked.
-func (b *Board) fleet(ctx context.Context, state reconciler.State, now metav1.Time) error {
+// fleet shows how the Fleet stands. Where there is no such object nobody asked.
+func (b *Board) fleet(ctx context.Context, now metav1.Time) error {
 	has, err := b.Client.fleets.Get(ctx, b.Fleet, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -141,17 +160,14 @@ func (b *Board) fleet(ctx context.Context, state reconciler.State, now metav1.Ti
 	if err != nil {
 		return fmt.Errorf("read Fleet %s: %w", b.Fleet, err)
 	}
-	standing := v1alpha1.Standing{Reason: "Following", Message: "the newest revision is in force"}
-	switch {
-	case len(state.Refused) > 0:
-		standing = v1alpha1.Standing{Type: v1alpha1.Stalled, Reason: "Refused", Message: state.Refused[0].Summary}
-	case state.Good.Commit == "":
-		standing = v1alpha1.Standing{Type: v1alpha1.Reconciling, Reason: "Starting", Message: "no revision was seen yet"}
+	want := has.Status
+	if b.state != nil {
+		want.Revision, want.Commit = b.state.Good.Short(), b.state.Good.Commit
+	} else if b.trouble == (Trouble{}) {
+		return nil // nothing is known
 	}
-	want := v1alpha1.FleetStatus{
-		ObservedGeneration: has.Generation, Revision: state.Good.Short(), Commit: state.Good.Commit,
-		Conditions: standing.Conditions(has.Status.Conditions, has.Generation, now),
-	}
+	want.ObservedGeneration = has.Generation
+	want.Conditions = b.standing().Conditions(has.Status.Conditions, has.Generation, now)
 	if reflect.DeepEqual(want, has.Status) {
 		return nil
 	}
@@ -160,4 +176,42 @@ func (b *Board) fleet(ctx context.Context, state reconciler.State, now metav1.Ti
 		return fmt.Errorf("show Fleet %s: %w", b.Fleet, err)
 	}
 	return nil
+}
+
+// standing is the worst that there is to say of the fleet.
+func (b *Board) standing() v1alpha1.Standing {
+	var state reconciler.State
+	if b.state != nil {
+		state = *b.state
+	}
+	switch {
+	case b.trouble != Trouble{}:
+		return v1alpha1.Standing{Type: v1alpha1.Stalled, Reason: b.trouble.Reason, Message: clamp(b.trouble.Message)}
+	case state.Silent != "":
+		return v1alpha1.Standing{Type: v1alpha1.Stalled, Reason: silent, Message: clamp(unheard(state))}
+	case len(state.Refused) > 0:
+		return v1alpha1.Standing{Type: v1alpha1.Stalled, Reason: refused, Message: clamp(state.Refused[0].Summary)}
+	case state.Good.Commit == "":
+		return v1alpha1.Standing{Type: v1alpha1.Reconciling, Reason: starting, Message: "no revision was seen yet"}
+	}
+	return v1alpha1.Standing{Reason: "Following", Message: "the newest revision is in force"}
+}
+
+// unheard is why pushes are not seen.
+func unheard(s reconciler.State) string {
+	why := "spec.source: Git does not answer, and pushes are not seen: " + s.Silent
+	if s.Good.Commit != "" {
+		why += "; " + s.Good.Short() + " stays in force"
+	}
+	return why
+}
+
+// clamp keeps a message of a condition within what the server takes.
+func clamp(text string) string { return clampTo(text, 4000) }
+
+func clampTo(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -39,7 +40,7 @@ func signed(n *corev1.Node) bool {
 		var fields struct {
 			Spec map[string]json.RawMessage `json:"f:spec"`
 		}
-		if json.Unmarshal(entry.FieldsV1.Raw, &fields) != nil {
+		if json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil {
 			continue
 		}
 		if _, has := fields.Spec["f:unschedulable"]; has {
@@ -89,20 +90,37 @@ func (f *Fleet) clean(ctx context.Context, n *corev1.Node) error {
 
 // sign sets mark and cordon in one write, or takes both away where owner is nil, if the node is
 // still as the question has seen it. Somebody who cordons it between the two is asked about anew.
+// Our taint goes with it: a node that is cordoned needs none, and one that comes back is up to date.
 func (f *Fleet) sign(ctx context.Context, name string, owner *string, wanted func(*corev1.Node) (bool, error)) error {
+	return f.edit(ctx, name, func(n *corev1.Node) (meta, spec map[string]any, err error) {
+		if do, err := wanted(n); !do || err != nil {
+			return nil, nil, err
+		}
+		spec = map[string]any{"unschedulable": owner != nil}
+		if slices.ContainsFunc(n.Spec.Taints, isOutdated) {
+			spec["taints"] = untainted(n)
+		}
+		return map[string]any{"annotations": map[string]*string{mark: owner}}, spec, nil
+	})
+}
+
+// edit writes fields of a node at the version at which they were found out; none is no write.
+func (f *Fleet) edit(ctx context.Context, name string, change func(*corev1.Node) (meta, spec map[string]any, err error)) error {
 	nodes := f.Client.core.CoreV1().Nodes()
 	for range again {
 		n, err := nodes.Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
-		if do, err := wanted(n); !do || err != nil {
+		meta, spec, err := change(n)
+		if err != nil || spec == nil {
 			return err
 		}
-		patch, err := json.Marshal(map[string]any{
-			"metadata": map[string]any{"uid": n.UID, "resourceVersion": n.ResourceVersion, "annotations": map[string]*string{mark: owner}},
-			"spec":     map[string]any{"unschedulable": owner != nil},
-		})
+		if meta == nil {
+			meta = map[string]any{}
+		}
+		meta["uid"], meta["resourceVersion"] = n.UID, n.ResourceVersion
+		patch, err := json.Marshal(map[string]any{"metadata": meta, "spec": spec})
 		if err != nil {
 			return err
 		}

@@ -8,11 +8,13 @@
 //	Fleet FLEET               what the operator asks: read here, but for its status
 //
 // Every read is live. The server answers it with all that was written before, so what is seen
-// includes every write of ours.
+// includes every write of ours. A controller writes through Client.While, which sends nothing once
+// the lease may be another's. What it cannot do it says on its Fleet, as a Trouble.
 package kube
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,8 +35,9 @@ const fleetLabel = "sluice.dev/fleet"
 
 // Client reaches one cluster.
 type Client struct {
+	config  *rest.Config // as it was given
 	core    kubernetes.Interface
-	fleets  *gentype.Client[*v1alpha1.Fleet]
+	fleets  *gentype.ClientWithList[*v1alpha1.Fleet, *v1alpha1.FleetList]
 	pools   *gentype.ClientWithList[*v1alpha1.Pool, *v1alpha1.PoolList]
 	configs *gentype.ClientWithList[*v1alpha1.NodeConfig, *v1alpha1.NodeConfigList]
 }
@@ -42,6 +45,7 @@ type Client struct {
 // Connect makes a client. It asks the cluster nothing yet. Where the config sets no limits, it is
 // held to 50 requests a second, each of at most half a minute.
 func Connect(config *rest.Config) (*Client, error) {
+	given := config
 	config = rest.CopyConfig(config)
 	if config.QPS == 0 {
 		config.QPS, config.Burst = 50, 100
@@ -68,13 +72,38 @@ func Connect(config *rest.Config) (*Client, error) {
 	}
 	words := runtime.NewParameterCodec(scheme)
 	return &Client{
+		config: given,
 		core:   core,
-		fleets: gentype.NewClient("fleets", ours, words, "", func() *v1alpha1.Fleet { return &v1alpha1.Fleet{} }),
+		fleets: gentype.NewClientWithList("fleets", ours, words, "",
+			func() *v1alpha1.Fleet { return &v1alpha1.Fleet{} }, func() *v1alpha1.FleetList { return &v1alpha1.FleetList{} }),
 		pools: gentype.NewClientWithList("pools", ours, words, "",
 			func() *v1alpha1.Pool { return &v1alpha1.Pool{} }, func() *v1alpha1.PoolList { return &v1alpha1.PoolList{} }),
 		configs: gentype.NewClientWithList("nodeconfigs", ours, words, "",
 			func() *v1alpha1.NodeConfig { return &v1alpha1.NodeConfig{} }, func() *v1alpha1.NodeConfigList { return &v1alpha1.NodeConfigList{} }),
 	}, nil
+}
+
+// While is a client of the same cluster that sends no write once fresh says no: ErrDeposed. It is
+// asked at the last moment before each request leaves, whatever has held that up.
+func (c *Client) While(fresh func() bool) (*Client, error) {
+	config := rest.CopyConfig(c.config)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return guard{next, fresh} })
+	return Connect(config)
+}
+
+type guard struct {
+	next  http.RoundTripper
+	fresh func() bool
+}
+
+func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && !g.fresh() {
+		if r.Body != nil {
+			r.Body.Close()
+		}
+		return nil, ErrDeposed
+	}
+	return g.next.RoundTrip(r)
 }
 
 // Objects reaches Kubernetes' own objects.

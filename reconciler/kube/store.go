@@ -11,10 +11,12 @@ import (
 	"log/slog"
 	"regexp"
 	"strconv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/reconciler"
@@ -28,14 +30,17 @@ type Store struct {
 	Board     *Board       // shows what is remembered; nil: nobody looks
 	Log       *slog.Logger // of what the Board could not show; nil logs nothing
 
-	version string // of the state that was loaded or saved last; "" is none
+	version   string    // of the state that was loaded or saved last; "" is none
+	collected time.Time // when configs were last looked through
 }
 
 const (
-	payload   = "data.json.gz"      // the key in every Secret of ours
-	pieces    = "sluice.dev/pieces" // on the first piece of a config: how many there are
-	pieceSize = 900 << 10           // a Secret may hold 1 MiB
-	mostRead  = 256 << 20           // of one config, unpacked
+	payload   = "data.json.gz"       // the key in every Secret of ours
+	pieces    = "sluice.dev/pieces"  // on the first piece of a config: how many there are
+	keptAt    = "sluice.dev/kept-at" // on the first piece of a config: when it was last kept
+	most      = 1 << 20              // a Secret may hold
+	pieceSize = 900 << 10
+	mostRead  = 256 << 20 // of one config, unpacked
 )
 
 func (s *Store) name() string { return s.Fleet + "-state" }
@@ -63,6 +68,9 @@ func (s *Store) Save(ctx context.Context, state reconciler.State) error {
 	packed, err := pack(state)
 	if err != nil {
 		return err
+	}
+	if len(packed) > most {
+		return fmt.Errorf("secret %s/%s: the state takes %d bytes, and a Secret holds %d: nothing is decided any more: take nodes out of the fleet's pools, or lower maxUnavailable", s.Namespace, s.name(), len(packed), most)
 	}
 	secret := s.secret(s.name(), packed)
 	secret.ResourceVersion = s.version
@@ -107,38 +115,55 @@ func piece(d machine.Digest, n int) string { return "config-" + string(d) + "-" 
 
 // Config reads a config that was kept. One that is damaged is as good as gone: rendering it again
 // heals it.
-func (s *Store) Config(ctx context.Context, d machine.Digest) (c machine.Config, ok bool, err error) {
+func (s *Store) Config(ctx context.Context, d machine.Digest) (machine.Config, bool, error) {
+	c, _, err := readConfig(ctx, s.Client, s.Namespace, d)
+	if c == nil || err != nil {
+		return machine.Config{}, false, err
+	}
+	return *c, true, nil
+}
+
+// readConfig reads a config, and what it was packed to; nil is not there, or not whole.
+func readConfig(ctx context.Context, client *Client, namespace string, d machine.Digest) (*machine.Config, []byte, error) {
 	if !digest.MatchString(string(d)) {
-		return c, false, nil
+		return nil, nil, nil
 	}
 	var packed []byte
 	for i, n := 0, 1; i < n; i++ {
-		secret, err := s.Client.core.CoreV1().Secrets(s.Namespace).Get(ctx, piece(d, i), metav1.GetOptions{})
+		secret, err := client.core.CoreV1().Secrets(namespace).Get(ctx, piece(d, i), metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			return c, false, nil
+			return nil, nil, nil
 		}
 		if err != nil {
-			return c, false, err
+			return nil, nil, err
 		}
 		if i == 0 {
 			if n, err = strconv.Atoi(secret.Annotations[pieces]); err != nil {
-				return c, false, nil
+				return nil, nil, nil
 			}
+		}
+		if len(packed) > mostRead {
+			return nil, nil, nil
 		}
 		packed = append(packed, secret.Data[payload]...)
 	}
+	var c machine.Config
 	if unpack(packed, &c) != nil || c.Digest() != d {
-		return machine.Config{}, false, nil
+		return nil, nil, nil
 	}
-	return c, true, nil
+	return &c, packed, nil
 }
 
 // Keep stores a config under its digest, in pieces that fit. The first comes last: where it is, all
 // are. They may hold secrets, and never change.
 func (s *Store) Keep(ctx context.Context, c machine.Config) error {
 	d := c.Digest()
-	if _, ok, err := s.Config(ctx, d); ok || err != nil {
+	if _, ok, err := s.Config(ctx, d); err != nil {
 		return err
+	} else if ok {
+		if is, err := s.renew(ctx, d); is || err != nil {
+			return err
+		}
 	}
 	packed, err := pack(c)
 	if err != nil {
@@ -149,13 +174,27 @@ func (s *Store) Keep(ctx context.Context, c machine.Config) error {
 		secret := s.secret(piece(d, i), packed[i*pieceSize:min(len(packed), (i+1)*pieceSize)])
 		secret.Immutable = new(true)
 		if i == 0 {
-			secret.Annotations = map[string]string{pieces: strconv.Itoa(n)}
+			secret.Annotations = map[string]string{pieces: strconv.Itoa(n), keptAt: stamp(time.Now())}
 		}
 		if err := s.put(ctx, secret); err != nil {
 			return fmt.Errorf("keep config %s: %w", d.Short(), err)
 		}
 	}
 	return nil
+}
+
+// renew marks a config as kept now; false: it has gone meanwhile. A Collect that has looked at it
+// before cannot delete it any more.
+func (s *Store) renew(ctx context.Context, d machine.Digest) (bool, error) {
+	patch := fmt.Appendf(nil, `{"metadata": {"annotations": {%q: %q}}}`, keptAt, stamp(time.Now()))
+	_, err := s.Client.core.CoreV1().Secrets(s.Namespace).Patch(ctx, piece(d, 0), types.MergePatchType, patch, patching)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("keep config %s: %w", d.Short(), err)
+	}
+	return true, nil
 }
 
 // put writes a Secret in the place of a damaged one.

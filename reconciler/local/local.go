@@ -205,8 +205,9 @@ func (f Fleet) Up(node string) error {
 
 // Store keeps the state and the configs in files. It is a loop.Store.
 type Store struct {
-	Dir     string
-	version uint64 // of the state that was loaded or saved last
+	Dir       string
+	version   uint64    // of the state that was loaded or saved last
+	collected time.Time // when configs were last looked through
 }
 
 // saved is state.json.
@@ -260,16 +261,18 @@ func (s *Store) Config(_ context.Context, d machine.Digest) (machine.Config, boo
 	return c, true, nil
 }
 
-// Keep writes a config under its digest. It may hold secrets.
+// Keep writes a config under its digest. It may hold secrets. The file's time is when it was last kept.
 func (s *Store) Keep(ctx context.Context, c machine.Config) error {
 	d := c.Digest()
-	if _, ok, err := s.Config(ctx, d); ok && err == nil {
-		return nil
+	if _, ok, err := s.Config(ctx, d); !ok || err != nil {
+		if err := os.MkdirAll(filepath.Join(s.Dir, "configs"), 0o700); err != nil {
+			return err
+		}
+		if err := durable.WriteJSON(s.config(d), c, 0o600); err != nil {
+			return err
+		}
 	}
-	if err := os.MkdirAll(filepath.Join(s.Dir, "configs"), 0o700); err != nil {
-		return err
-	}
-	return durable.WriteJSON(s.config(d), c, 0o600)
+	return os.Chtimes(s.config(d), time.Time{}, time.Now())
 }
 
 func (s *Store) config(d machine.Digest) string {
