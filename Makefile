@@ -11,17 +11,24 @@ GOFMT = "$$($(GO) env GOROOT)/bin/gofmt"
 
 BENCHED  ?= ./reconciler/... ./render/... ./test/...
 BENCHTIME ?= 1s
+NODES     ?= 1000
+IDLE      ?= 5000
 
 LINTER = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e check lint bench sim mutants build image sluice report
+.PHONY: help demo demo-cluster test e2e check lint bench bench-cluster sim mutants build image sluice report
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '%-14s %s\n' "$$name" "$$what"; done
 
 demo: sluice ## tell the whole story on this machine: push, pull request, merge, drift, revert
 	@bin/sluice demo
+
+demo-cluster: ## the story on a Kubernetes cluster that is made for it on this machine: the chart, two controllers, six nodes; some minutes
+	@plane=$$(GO="$(GO)" test/controlplane/build.sh) && helm=$$(GO="$(GO)" test/chart/helm.sh) && \
+	mkdir -p bin && $(GO) test -c -o bin/demo-cluster ./test/e2e/kube && \
+	SLUICE_DEMO=1 SLUICE_CONTROLPLANE="$$plane" SLUICE_HELM="$$helm" bin/demo-cluster -test.run '^TestStory$$' -test.timeout 30m
 
 test: report ## gofmt, vet and every test, with -race where a C compiler is present
 	@unformatted=$$($(GOFMT) -l .) || exit 1; \
@@ -56,6 +63,11 @@ lint: ## golangci-lint with .golangci.yml, where it is installed
 
 bench: report ## the benchmarks, as a table
 	@bin/report bench -benchtime $(BENCHTIME) $(BENCHED)
+
+bench-cluster: ## one controller and NODES nodes with their agents on a real API server, then IDLE nodes without, as a table; an hour
+	@plane=$$(GO="$(GO)" test/controlplane/build.sh) && helm=$$(GO="$(GO)" test/chart/helm.sh) && \
+	SLUICE_SCALE=$(NODES) SLUICE_SCALE_IDLE=$(IDLE) SLUICE_CONTROLPLANE="$$plane" SLUICE_HELM="$$helm" \
+		$(GO) test -count=1 -v -timeout 120m -run '^TestScale' ./test/e2e/kube
 
 sim: sluice ## 300 seeded worlds of fake nodes and faults; SEEDS=N for more
 	@bin/sluice sim --seeds $(SEEDS)

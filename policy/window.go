@@ -180,16 +180,46 @@ func (c calendar) reason(at, next time.Time) string {
 	if !next.IsZero() {
 		opens = "next opens " + c.format(next)
 	}
-	for _, f := range c.freezes {
-		if end, frozen := f.covers(at); frozen {
-			why := ""
-			if f.reason != "" {
-				why = " (" + f.reason + ")"
-			}
-			return fmt.Sprintf("frozen until %s by %s%s; %s", c.format(end), f.field, why, opens)
-		}
+	if end, by := c.frozen(at); end.IsZero() {
+		return fmt.Sprintf("frozen, with no end in sight, by %s; %s", by, opens)
+	} else if by != "" {
+		return fmt.Sprintf("frozen until %s by %s; %s", c.format(end), by, opens)
 	}
 	return "outside every window; " + opens
+}
+
+// frozen says until when freezes cover every moment from at on, and which: one may begin before
+// another ends. A zero time is no end in sight; no name is no freeze.
+func (c calendar) frozen(at time.Time) (end time.Time, by string) {
+	end = at
+	var names []string
+	for range maxChanges {
+		last := end
+		for _, f := range c.freezes {
+			if ends, in := f.covers(end); in && ends.After(last) {
+				last = ends
+				if name := f.named(); !slices.Contains(names, name) {
+					names = append(names, name)
+				}
+			}
+		}
+		if last.Equal(end) {
+			return end, strings.Join(names, ", ")
+		}
+		if end.Sub(at) > horizon {
+			break
+		}
+		end = last
+	}
+	return time.Time{}, strings.Join(names, ", ")
+}
+
+// named is where a span stands, with the words of its author.
+func (s span) named() string {
+	if s.reason == "" {
+		return s.field
+	}
+	return s.field + " (" + s.reason + ")"
 }
 
 func (c calendar) format(t time.Time) string { return t.In(c.zone).Format("2006-01-02 15:04 MST") }

@@ -35,6 +35,11 @@ func TestState(t *testing.T) {
 	fridays := Rollout{Freezes: []Freeze{{Window: Window{Schedule: "0 12 * * 5", Duration: "60h", TimeZone: "UTC"}}}}
 	noon := window("0 8 * * *", "12h", "")
 	noon.Freezes = []Freeze{{Window: Window{Schedule: "0 12 * * *", Duration: "1h"}}}
+	overlap := Rollout{Freezes: []Freeze{
+		{From: at(t, "2026-12-19T00:00:00Z"), To: at(t, "2026-12-25T00:00:00Z"), Window: Window{Reason: "stock-taking"}},
+		{From: at(t, "2026-12-25T00:00:00Z"), To: at(t, "2027-01-25T00:00:00Z")},
+		{From: at(t, "2027-02-25T00:00:00Z"), To: at(t, "2027-03-25T00:00:00Z"), Window: Window{Reason: "later"}},
+	}}
 	for _, tt := range []struct {
 		name        string
 		rollout     Rollout
@@ -62,6 +67,8 @@ func TestState(t *testing.T) {
 		{"a freeze alone", fridays, "2026-11-27T11:59:00Z", true, "2026-11-27T12:00:00Z", "2026-11-30T00:00:00Z", ""},
 		{"within a freeze that returns", fridays, "2026-11-28T00:00:00Z", false, "2026-11-30T00:00:00Z", "2026-11-30T00:00:00Z", "frozen until 2026-11-30 00:00 UTC by freezes[0]; next opens 2026-11-30 00:00 UTC"},
 		{"a freeze without an end in sight", Rollout{Freezes: []Freeze{{From: time.Unix(0, 0), To: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)}}}, "2026-11-28T00:00:00Z", false, "", "", "frozen until 2100-01-01 00:00 UTC by freezes[0]; no opening is in sight"},
+		{"freezes that follow one another are one", overlap, "2026-12-21T00:00:00Z", false, "2027-01-25T00:00:00Z", "2027-01-25T00:00:00Z", "frozen until 2027-01-25 00:00 UTC by freezes[0] (stock-taking), freezes[1]; next opens 2027-01-25 00:00 UTC"},
+		{"a freeze longer than its period never ends", Rollout{Freezes: []Freeze{{Window: Window{Schedule: "0 0 * * *", Duration: "30h", Reason: "always"}}}}, "2026-11-21T00:00:00Z", false, "", "", "frozen, with no end in sight, by freezes[0] (always); no opening is in sight"},
 
 		{"Berlin, spring: a start that is skipped comes at the jump", window("30 2 29 3 *", "1h", "Europe/Berlin"), "2026-03-29T01:00:00Z", true, "2026-03-29T02:00:00Z", "2027-03-29T00:30:00Z", ""},
 		{"Berlin, spring: and not before", window("30 2 29 3 *", "1h", "Europe/Berlin"), "2026-03-29T00:59:59Z", false, "2026-03-29T01:00:00Z", "2026-03-29T01:00:00Z", "outside every window; next opens 2026-03-29 03:00 CEST"},

@@ -65,7 +65,8 @@ type RuleAction struct {
 	Cause string `json:"cause,omitempty"`
 }
 
-// NodeConfigStatus is what a node says of itself. Only its agent writes it.
+// NodeConfigStatus is what a node says of itself. Only its agent writes it. Its words are bounded,
+// since the controller carries them on: one node must not fill what is remembered of all.
 type NodeConfigStatus struct {
 	// ObservedGeneration is the metadata.generation that the conditions speak of.
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
@@ -80,20 +81,26 @@ type NodeConfigStatus struct {
 	// +kubebuilder:validation:Pattern=`^([0-9a-f]{64})?$`
 	Config string `json:"config,omitempty"`
 	// Phase is how far the node has come with that order; empty: it never had one.
+	// +kubebuilder:validation:MaxLength=64
 	Phase string `json:"phase,omitempty"`
 	// Drift is what on the node is not as ordered, by path.
 	Drift []Drift `json:"drift,omitempty"`
 	// BootID names the running boot.
+	// +kubebuilder:validation:MaxLength=128
 	BootID string `json:"bootID,omitempty"`
 	// Why is the reason, whenever the phase is not done.
+	// +kubebuilder:validation:MaxLength=4096
 	Why string `json:"why,omitempty"`
 }
 
 // Drift is one thing on the node that is not as ordered. It never holds contents.
 type Drift struct {
+	// +kubebuilder:validation:MaxLength=8192
 	Path string `json:"path"`
+	// +kubebuilder:validation:MaxLength=64
 	Kind string `json:"kind"`
-	Why  string `json:"why"`
+	// +kubebuilder:validation:MaxLength=4096
+	Why string `json:"why"`
 }
 
 // NodeConfigList is a list of NodeConfigs.

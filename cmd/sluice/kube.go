@@ -86,6 +86,7 @@ func (k kubeFleet) run(c *cobra.Command, set settings, log *slog.Logger) error {
 	}
 	ctx, fleet := c.Context(), k.Fleet
 	k.vitals = newVitals(fleet)
+	client.Waited = k.vitals.Waited
 	quiet, err := k.vitals.serve(ctx, metricsAddress(c.Flags(), set.metricsListen), log)
 	if err != nil {
 		return err

@@ -51,10 +51,14 @@ func (f *following) end() {
 // asked before once it is known to be good; until then that stays in force, so that no node under
 // way is left where it is by somebody's mistake.
 func (k kubeFleet) lead(ctx context.Context, client *kube.Client, set settings, scratch string, log *slog.Logger) error {
-	nodes := &kube.Fleet{Client: client, Name: k.Fleet, Enroll: true}
+	aside, err := client.Apart()
+	if err != nil {
+		return err
+	}
+	nodes := &kube.Fleet{Client: client, Evictor: aside, Name: k.Fleet, Enroll: true}
 	defer nodes.Close()
 	board := &kube.Board{Client: client, Fleet: k.Fleet}
-	events := &kube.Events{Client: client, Fleet: k.Fleet, Log: log}
+	events := &kube.Events{Client: aside, Fleet: k.Fleet, Log: log}
 	go events.Run(ctx)
 	say := &word{fleet: k.Fleet, board: board, events: events, log: log.With("fleet", k.Fleet)}
 	var now *following
@@ -69,7 +73,7 @@ func (k kubeFleet) lead(ctx context.Context, client *kube.Client, set settings, 
 				l.Fleet, l.Desk, l.Watch = nodes, kube.Office{Desk: kube.Desk{Client: client, Fleet: k.Fleet}}, func(seen loop.Look) {
 					k.vitals.watch(seen)
 					say.heard(ctx, seen)
-					if seen.Whole && seen.Err == nil {
+					if seen.Saved { // one node that refuses what is done to it silences nothing of the others
 						events.See(seen.Seen.Nodes, seen.State)
 					}
 				}

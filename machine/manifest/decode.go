@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -128,7 +131,12 @@ func DecodePruned(encoded []byte, into any) (unknown, errs Errors) {
 			return more, append(errs, others...)
 		}
 	case errors.As(err, &moment):
-		errs.add("", "%q is no time such as 2026-12-24T08:00:00Z", moment.Value) // a decoder does not say where
+		field := holding(encoded, moment.Value) // a decoder does not say where
+		errs.add(field, "%q is no time such as 2026-12-24T08:00:00Z", moment.Value)
+		if rest, less := without(encoded, index.ReplaceAllString(field, "")); less {
+			more, others := DecodePruned(rest, into)
+			return more, append(errs, others...)
+		}
 	case err != nil:
 		errs.add("", "is not JSON that can be read")
 	}
@@ -142,6 +150,39 @@ func DecodePruned(encoded []byte, into any) (unknown, errs Errors) {
 		}
 	}
 	return unknown, errs
+}
+
+var index = regexp.MustCompile(`\[\d+\]`)
+
+// holding is the first field of JSON that has this text; "" is none.
+func holding(encoded []byte, text string) string {
+	var tree any
+	if json.Unmarshal(encoded, &tree) != nil {
+		return ""
+	}
+	var find func(tree any, at string) string
+	find = func(tree any, at string) string {
+		switch tree := tree.(type) {
+		case string:
+			if tree == text {
+				return at
+			}
+		case []any:
+			for i, e := range tree {
+				if found := find(e, fmt.Sprintf("%s[%d]", at, i)); found != "" {
+					return found
+				}
+			}
+		case map[string]any:
+			for _, key := range slices.Sorted(maps.Keys(tree)) {
+				if found := find(tree[key], strings.TrimPrefix(at+"."+key, ".")); found != "" {
+					return found
+				}
+			}
+		}
+		return ""
+	}
+	return find(tree, "")
 }
 
 // without is JSON without a field, in every element of the lists on the way to it. less says

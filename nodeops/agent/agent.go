@@ -29,6 +29,7 @@ type Journal struct {
 	Since    string           `json:"since,omitempty"`    // the boot in which Current was left
 	AskedIn  string           `json:"askedIn,omitempty"`  // the boot in which a reboot was asked for last
 	Asked    int              `json:"asked,omitempty"`    // how often, for this goal
+	Acted    int              `json:"acted,omitempty"`    // how often the actions were begun, for this goal, and never ended
 	Stuck    string           `json:"stuck,omitempty"`    // why the undo has not succeeded yet
 	Relinked bool             `json:"relinked,omitempty"` // the links of units were laid again after the reboot
 }
@@ -48,6 +49,10 @@ const (
 // happen. The undo may ask as often again, so an order reboots a node three times at the worst.
 const MaxAsked = 2
 
+// MaxActed is how often actions are begun for one goal that end this agent: a container's agent goes
+// with its runtime, and would else restart that for ever.
+const MaxActed = 3
+
 // Local is all that Decide may look at.
 type Local struct {
 	Journal Journal
@@ -64,6 +69,7 @@ type Local struct {
 
 	Trouble string // why the job decided last could not be done
 	Waiting bool   // the reboot was asked for by this process, not long ago
+	Denied  string // why that reboot was refused; "" when it was not, or nobody knows
 	Unfit   string // why the order's config cannot be used: what came was not what its digest says
 }
 

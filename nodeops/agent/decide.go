@@ -72,8 +72,10 @@ func (l Local) report(j Journal) nodeops.Report {
 		r.Phase, r.Why = nodeops.Failed, j.Stuck
 	case j.Goal == j.Current:
 		r.Phase, r.Why = nodeops.Working, strings.TrimSuffix("goes back to "+name(j.Current)+": "+j.Why, ": ")
-	default:
-		r.Phase, r.Why = nodeops.Working, string(j.Stage)+" "+name(j.Goal)
+	case l.Waiting:
+		r.Phase, r.Why = nodeops.Working, "waits for the reboot to "+name(j.Goal)+because(l.Denied)
+	default: // the same at every stage: each word that changes is a write to the server
+		r.Phase, r.Why = nodeops.Working, "goes to "+name(j.Goal)
 	}
 	return r
 }
@@ -182,6 +184,19 @@ func act(have Local) Job {
 		}
 		done[d] = true
 	}
+	if len(job.Actions) == 0 {
+		return job
+	}
+	if j.Acted >= MaxActed {
+		why := fmt.Sprintf("this agent has ended %d times while it did %s %s", j.Acted, job.Actions[0].Kind, job.Actions[0].Unit)
+		if j.Goal != j.Current {
+			return undo(have, why)
+		}
+		job.Actions = nil // all was asked for: the node must be whole, but it is told
+		job.Journal.Why = strings.TrimPrefix(j.Why+"; going back: "+why, "; ")
+		return job
+	}
+	job.Journal.Acted++
 	return job
 }
 
@@ -193,10 +208,17 @@ func reboot(have Local) Job {
 	case have.Waiting:
 		return have.job(Wait, j)
 	case j.Asked >= MaxAsked:
-		return undo(have, fmt.Sprintf("a reboot was asked for %d times, and did not happen", j.Asked))
+		return undo(have, fmt.Sprintf("a reboot was asked for %d times, and did not happen", j.Asked)+because(have.Denied))
 	}
 	j.AskedIn, j.Asked = have.BootID, j.Asked+1
 	return have.job(Reboot, j)
+}
+
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": " + why
 }
 
 // verify moves Current, if the node is what the goal asks.
@@ -268,7 +290,7 @@ func undo(have Local, why string) Job {
 	}
 	if back {
 		j.Stuck = "going back to " + name(j.Current) + ": " + why
-		j.Stage, j.AskedIn, j.Relinked = Writing, "", false
+		j.Stage, j.AskedIn, j.Relinked, j.Acted = Writing, "", false, 0
 		return have.job(Fail, j)
 	}
 	next := j
@@ -293,7 +315,7 @@ func undoTo(have Local, j Journal) Job {
 		}
 		mild = append(mild, have.Configs[d])
 	}
-	j.Stage, j.Asked, j.AskedIn, j.Relinked = Writing, 0, "", false
+	j.Stage, j.Asked, j.AskedIn, j.Relinked, j.Acted = Writing, 0, "", false, 0
 	j.Actions = impact.DiffAny(mild, have.Configs[j.Current], rules)
 	if j.Staging && j.Since != have.BootID {
 		j.Actions = append(j.Actions, impact.Action{Kind: impact.Reboot, Cause: "undo"})

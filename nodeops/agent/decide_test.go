@@ -143,7 +143,7 @@ func TestDecide(t *testing.T) {
 		{"an older order is not heard", order(4, b, impact.Reboot), at(a), agent.Idle, nodeops.Done, a, ""},
 		{"the same order again", order(5, a, impact.Reboot), at(a), agent.Idle, nodeops.Done, a, ""},
 		{"the same config under a new generation", order(6, a, impact.Nothing), at(a), agent.Settle, nodeops.Done, a, ""},
-		{"a new config within the ceiling", order(6, b, impact.Reload), at(a), agent.Write, nodeops.Working, b, "writing"},
+		{"a new config within the ceiling", order(6, b, impact.Reload), at(a), agent.Write, nodeops.Working, b, "goes to config"},
 		{"a new config above the ceiling", order(6, b, impact.Nothing), at(a), agent.Refuse, nodeops.Refused, a, "/etc/containers/policy.json asks for reload, and the order allows at most none"},
 		{"a reboot where a restart was approved", order(6, r, impact.Restart), at(a), agent.Refuse, nodeops.Refused, a, "kernelArguments asks for reboot"},
 		{"a restart by a rule of the order, where the table says reboot", ruled(order(6, app, impact.Restart)), at(a), agent.Write, nodeops.Working, app, ""},

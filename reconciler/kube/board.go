@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/sluice-gitops/sluice/api/v1alpha1"
 	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
+	"github.com/sluice-gitops/sluice/source"
 )
 
 // Board shows a state as Pool objects and as the status of the Fleet, and on the Fleet what
@@ -81,8 +83,7 @@ func (b *Board) Tell(ctx context.Context, t Trouble) error {
 
 func (b *Board) pool(ctx context.Context, name string, p reconciler.Pool, has *v1alpha1.Pool, now metav1.Time) (err error) {
 	if has == nil {
-		has = &v1alpha1.Pool{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{fleetLabel: b.Fleet}}}
-		if has, err = b.Client.pools.Create(ctx, has, creating); err != nil {
+		if has, err = b.make(ctx, name); err != nil {
 			return fmt.Errorf("make Pool %s: %w", name, err)
 		}
 	}
@@ -97,6 +98,27 @@ func (b *Board) pool(ctx context.Context, name string, p reconciler.Pool, has *v
 		return fmt.Errorf("show Pool %s: %w", name, err)
 	}
 	return nil
+}
+
+// make makes a Pool. One of that name that another Fleet has left goes, if the nodes are ours now.
+func (b *Board) make(ctx context.Context, name string) (*v1alpha1.Pool, error) {
+	for range again {
+		made, err := b.Client.pools.Create(ctx, &v1alpha1.Pool{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{fleetLabel: b.Fleet}}}, creating)
+		if !apierrors.IsAlreadyExists(err) {
+			return made, err
+		}
+		if _, err := b.Client.Asked(ctx, b.Fleet); err != nil {
+			return nil, err
+		}
+		left, err := b.Client.pools.Get(ctx, name, metav1.GetOptions{})
+		if err == nil {
+			err = b.Client.pools.Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &left.UID}})
+		}
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return nil, err
+		}
+	}
+	return nil, errors.New("others write it, too")
 }
 
 // poolStatus is how a pool stands, for people.
@@ -148,6 +170,7 @@ func poolStanding(p reconciler.Pool) v1alpha1.Standing {
 	if said.Reason == "" {
 		said.Reason = "Unknown"
 	}
+	said.Message = clamp(said.Message)
 	return said
 }
 
@@ -167,7 +190,7 @@ func (b *Board) fleet(ctx context.Context, now metav1.Time) error {
 		return nil // nothing is known
 	}
 	want.ObservedGeneration = has.Generation
-	want.Conditions = b.standing().Conditions(has.Status.Conditions, has.Generation, now)
+	want.Conditions = b.standing(has.Spec.Source).Conditions(has.Status.Conditions, has.Generation, now)
 	if reflect.DeepEqual(want, has.Status) {
 		return nil
 	}
@@ -178,8 +201,9 @@ func (b *Board) fleet(ctx context.Context, now metav1.Time) error {
 	return nil
 }
 
-// standing is the worst that there is to say of the fleet.
-func (b *Board) standing() v1alpha1.Standing {
+// standing is the worst that there is to say of the fleet. One that follows what was asked before is
+// not ready: whoever waits for the object has just written it.
+func (b *Board) standing(asked v1alpha1.Source) v1alpha1.Standing {
 	var state reconciler.State
 	if b.state != nil {
 		state = *b.state
@@ -193,8 +217,15 @@ func (b *Board) standing() v1alpha1.Standing {
 		return v1alpha1.Standing{Type: v1alpha1.Stalled, Reason: refused, Message: clamp(state.Refused[0].Summary)}
 	case state.Good.Commit == "":
 		return v1alpha1.Standing{Type: v1alpha1.Reconciling, Reason: starting, Message: "no revision was seen yet"}
+	case elsewhere(state.Good, asked):
+		return v1alpha1.Standing{Type: v1alpha1.Reconciling, Reason: starting, Message: "no revision of this source was seen yet; " + state.Good.Short() + " of the one before stays in force"}
 	}
 	return v1alpha1.Standing{Reason: "Following", Message: "the newest revision is in force"}
+}
+
+// elsewhere says that a revision is of another repository or branch.
+func elsewhere(r source.Revision, asked v1alpha1.Source) bool {
+	return r.Repo != asked.URL || r.Ref != "refs/heads/"+cmp.Or(asked.Branch, "main")
 }
 
 // unheard is why pushes are not seen.

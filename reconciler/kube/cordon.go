@@ -107,10 +107,13 @@ func (f *Fleet) sign(ctx context.Context, name string, owner *string, wanted fun
 // edit writes fields of a node at the version at which they were found out; none is no write.
 func (f *Fleet) edit(ctx context.Context, name string, change func(*corev1.Node) (meta, spec map[string]any, err error)) error {
 	nodes := f.Client.core.CoreV1().Nodes()
-	for range again {
-		n, err := nodes.Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return err
+	for i := range again {
+		n := f.memory.nodes[name]
+		if i > 0 || n == nil {
+			var err error
+			if n, err = nodes.Get(ctx, name, metav1.GetOptions{}); err != nil {
+				return err
+			}
 		}
 		meta, spec, err := change(n)
 		if err != nil || spec == nil {
@@ -124,7 +127,10 @@ func (f *Fleet) edit(ctx context.Context, name string, change func(*corev1.Node)
 		if err != nil {
 			return err
 		}
-		if _, err = nodes.Patch(ctx, name, types.MergePatchType, patch, patching); !apierrors.IsConflict(err) {
+		if n, err = nodes.Patch(ctx, name, types.MergePatchType, patch, patching); err == nil {
+			f.memory.note(n)
+		}
+		if !apierrors.IsConflict(err) {
 			return err
 		}
 	}

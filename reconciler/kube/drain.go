@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -26,6 +27,8 @@ type drainage struct {
 	at     time.Time // when it was said last
 	rounds int       // that were made
 	tried  map[types.UID]string
+	left   []leftover // at the last round
+	looked time.Time  // when that was
 
 	cancel  context.CancelFunc
 	running bool
@@ -83,12 +86,22 @@ func (f *Fleet) halt(node string) {
 	}
 }
 
+// job is what is known of a node's drain. The lock must be held.
+func (f *Fleet) job(node string) drainage {
+	if known := f.drains[node]; known != nil {
+		return drainage{said: known.said, rounds: known.rounds, tried: known.tried, left: known.left, looked: known.looked, running: known.running}
+	}
+	return drainage{}
+}
+
+func (f *Fleet) pause() time.Duration { return cmp.Or(f.Retry, retry) }
+
+// evictor is the client for what is done to pods.
+func (f *Fleet) evictor() *Client { return cmp.Or(f.Evictor, f.Client) }
+
 // empty is the drain of one node.
 func (f *Fleet) empty(ctx context.Context, job *drainage) {
-	pause := f.Retry
-	if pause == 0 {
-		pause = retry
-	}
+	pause := f.pause()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -118,7 +131,7 @@ func (f *Fleet) round(ctx context.Context, job *drainage) (more bool) {
 	if !said.Until.IsZero() && !now.Before(said.Until) || now.Sub(at) > silence {
 		return false
 	}
-	node, err := f.Client.core.CoreV1().Nodes().Get(ctx, said.Node, metav1.GetOptions{})
+	node, err := f.evictor().core.CoreV1().Nodes().Get(ctx, said.Node, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return false
@@ -127,7 +140,8 @@ func (f *Fleet) round(ctx context.Context, job *drainage) (more bool) {
 	case f.cordon(node) != reconciler.Ours:
 		return false // somebody has taken it over: the controller will see
 	}
-	left, err := f.left(ctx, node, said)
+	looked := time.Now()
+	left, err := f.left(ctx, f.evictor(), node, said)
 	if err != nil {
 		return true
 	}
@@ -135,7 +149,7 @@ func (f *Fleet) round(ctx context.Context, job *drainage) (more bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if ctx.Err() == nil {
-		job.tried = tried
+		job.tried, job.left, job.looked = tried, left, looked
 		job.rounds++
 	}
 	return len(left) > 0

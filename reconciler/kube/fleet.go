@@ -17,65 +17,84 @@ import (
 
 	"github.com/sluice-gitops/sluice/api/v1alpha1"
 	"github.com/sluice-gitops/sluice/nodeops"
+	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/reconciler"
 )
 
 // Fleet is the nodes of a cluster. It is a loop.Fleet. Its fields are set before its first use; its
 // methods are called by one goroutine.
 type Fleet struct {
-	Client *Client
-	Name   string        // signs cordons
-	Enroll bool          // Nodes keeps house: see there; else it only reads
-	Retry  time.Duration // between two tries to evict a pod; zero is five seconds
+	Client  *Client
+	Evictor *Client       // looks at pods and evicts them, so that a wave of drains waits in a line of its own; nil: Client
+	Name    string        // signs cordons
+	Enroll  bool          // Nodes keeps house: see there; else it only reads
+	Retry   time.Duration // between two tries to evict a pod; zero is five seconds
 
-	tainted map[string]bool // by our taint, when the nodes were read last
+	sets   known
+	memory memory
 
-	mu     sync.Mutex
-	drains map[string]*drainage // by node
+	mu      sync.Mutex
+	drains  map[string]*drainage // by node
+	emptied map[string]time.Time // when a node was last seen empty
 }
 
 // Nodes is the fleet as the server says now. A node that is about to go is still there. With Enroll
 // each node that has no NodeConfig is given one, so that its agent can report, and our mark is
 // taken from nodes whose cordon somebody has lifted.
 func (f *Fleet) Nodes(ctx context.Context) ([]reconciler.Node, error) {
-	configs, err := f.Client.configs.List(ctx, metav1.ListOptions{})
+	homes := map[string]*v1alpha1.NodeConfig{}
+	err := pages(ctx, f.Client.configs.List, func(page *v1alpha1.NodeConfigList) error {
+		for _, home := range page.Items {
+			home.ManagedFields = nil
+			homes[home.Name] = &home
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list NodeConfigs: %w", err)
 	}
-	nodes, err := f.Client.core.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	f.memory = memory{map[string]*corev1.Node{}, map[string]*v1alpha1.NodeConfig{}, map[string]bool{}}
+	var out []reconciler.Node
+	err = pages(ctx, f.Client.core.CoreV1().Nodes().List, func(page *corev1.NodeList) error {
+		if err := f.enroll(ctx, page.Items, homes); err != nil {
+			return err
+		}
+		for i := range page.Items {
+			n, err := f.one(ctx, &page.Items[i], homes[page.Items[i].Name])
+			if err != nil {
+				return err
+			}
+			out = append(out, n)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list nodes: %w", err)
 	}
-	homes := make(map[string]*v1alpha1.NodeConfig, len(configs.Items))
-	for i := range configs.Items {
-		homes[configs.Items[i].Name] = &configs.Items[i]
-	}
-	out := make([]reconciler.Node, len(nodes.Items))
-	f.tainted = map[string]bool{}
-	for i := range nodes.Items {
-		node := &nodes.Items[i]
-		f.tainted[node.Name] = slices.ContainsFunc(node.Spec.Taints, isOutdated)
-		home := homes[node.Name]
-		if !belongs(home, node) {
-			if home = nil; f.Enroll {
-				if home, err = f.home(ctx, node); err != nil {
-					return nil, err
-				}
-			}
-		}
-		if f.Enroll {
-			if err := f.clean(ctx, node); err != nil {
-				return nil, err
-			}
-		}
-		out[i] = f.picture(node, home)
-	}
-	if err := f.lookInto(ctx, nodes.Items, out); err != nil {
+	if err := f.lookInto(ctx, out); err != nil {
 		return nil, err
 	}
 	f.forget(out)
 	slices.SortFunc(out, func(a, b reconciler.Node) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+// one is a node and its NodeConfig, if it has one.
+func (f *Fleet) one(ctx context.Context, node *corev1.Node, home *v1alpha1.NodeConfig) (n reconciler.Node, err error) {
+	f.memory.note(node)
+	if !belongs(home, node) {
+		home = nil
+	}
+	if f.Enroll {
+		if err := f.clean(ctx, node); err != nil {
+			return n, err
+		}
+	}
+	n = f.picture(node, home)
+	if home != nil {
+		f.memory.noteHome(home)
+	}
+	return n, nil
 }
 
 // picture is what the objects say of a node. One whose order or report cannot be read is left
@@ -123,6 +142,33 @@ func belongs(home *v1alpha1.NodeConfig, node *corev1.Node) bool {
 	return home != nil && slices.ContainsFunc(home.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == node.UID })
 }
 
+// enroll gives a NodeConfig to those that have none, some at a time: all nodes of a new fleet are such.
+func (f *Fleet) enroll(ctx context.Context, nodes []corev1.Node, homes map[string]*v1alpha1.NodeConfig) error {
+	if !f.Enroll {
+		return nil
+	}
+	var group sync.WaitGroup
+	slots := make(chan struct{}, 8)
+	made, errs := make([]*v1alpha1.NodeConfig, len(nodes)), make([]error, len(nodes))
+	for i := range nodes {
+		if belongs(homes[nodes[i].Name], &nodes[i]) {
+			continue
+		}
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			made[i], errs[i] = f.home(ctx, &nodes[i])
+		})
+	}
+	group.Wait()
+	for i, home := range made {
+		if home != nil {
+			homes[nodes[i].Name] = home
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // home is the node's NodeConfig, made where there is none. It goes with its node.
 func (f *Fleet) home(ctx context.Context, node *corev1.Node) (*v1alpha1.NodeConfig, error) {
 	for range again {
@@ -159,24 +205,35 @@ func (f *Fleet) Send(ctx context.Context, order nodeops.Order) error {
 	if err != nil {
 		return err
 	}
-	node, err := f.Client.core.CoreV1().Nodes().Get(ctx, order.Node, metav1.GetOptions{})
-	if err != nil {
-		return err
-	}
-	for range again {
-		home, err := f.home(ctx, node)
-		if err != nil {
-			return err
+	if f.memory.recalled[order.Node] && impact.Drains(order.Ceiling) {
+		if drained, _, err := f.emptiness(ctx, f.memory.nodes[order.Node]); err != nil || !drained {
+			return cmp.Or(err, errors.New("pods have come to it since it was emptied"))
 		}
-		has, wrong := home.Spec.Order(node.Name)
+	}
+	for i := range again {
+		home := f.memory.homes[order.Node]
+		if i > 0 || home == nil {
+			node, err := f.Client.core.CoreV1().Nodes().Get(ctx, order.Node, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			if home, err = f.home(ctx, node); err != nil {
+				return err
+			}
+		}
+		has, wrong := home.Spec.Order(order.Node)
 		if home.Spec.Generation > spec.Generation {
 			return fmt.Errorf("node has the newer generation %d", home.Spec.Generation)
 		}
-		if want, err := spec.Order(node.Name); err == nil && wrong == nil && reflect.DeepEqual(want, has) {
+		if want, err := spec.Order(order.Node); err == nil && wrong == nil && reflect.DeepEqual(want, has) {
 			return nil
 		}
+		home = home.DeepCopy()
 		home.Spec = spec
-		if _, err = f.Client.configs.Update(ctx, home, updating); !apierrors.IsConflict(err) {
+		if home, err = f.Client.configs.Update(ctx, home, updating); err == nil {
+			f.memory.noteHome(home)
+		}
+		if gone := apierrors.IsNotFound(err) && i == 0; !gone && !apierrors.IsConflict(err) {
 			return err
 		}
 	}
@@ -184,18 +241,24 @@ func (f *Fleet) Send(ctx context.Context, order nodeops.Order) error {
 }
 
 // lookInto finds out of the nodes under our cordon whether they are empty.
-func (f *Fleet) lookInto(ctx context.Context, nodes []corev1.Node, out []reconciler.Node) error {
+func (f *Fleet) lookInto(ctx context.Context, out []reconciler.Node) error {
+	var ours []*reconciler.Node
+	for i := range out {
+		if out[i].Cordon == reconciler.Ours {
+			ours = append(ours, &out[i])
+		}
+	}
 	var group sync.WaitGroup
 	slots := make(chan struct{}, 8)
-	errs := make([]error, len(out))
-	for i := range out {
-		if out[i].Cordon != reconciler.Ours {
+	errs := make([]error, len(ours))
+	for i, n := range ours {
+		if len(ours) > crowd && f.recall(n) {
 			continue
 		}
 		slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-slots }()
-			out[i].Drained, out[i].Blocked, errs[i] = f.emptiness(ctx, &nodes[i])
+			n.Drained, n.Blocked, errs[i] = f.emptiness(ctx, f.memory.nodes[n.Name])
 			if !f.Enroll && apierrors.IsForbidden(errs[i]) {
 				errs[i] = nil // who only reads, and no pods, is not told how empty it is
 			}
@@ -216,4 +279,7 @@ func (f *Fleet) forget(there []reconciler.Node) {
 	for name := range gone {
 		f.halt(name)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.DeleteFunc(f.emptied, func(_ string, at time.Time) bool { return time.Since(at) > trusted })
 }

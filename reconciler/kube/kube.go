@@ -7,12 +7,14 @@
 //	Pool POOL                 how a pool stands, for people; read by nobody here
 //	Fleet FLEET               what the operator asks: read here, but for its status
 //
-// Every read is live. The server answers it with all that was written before, so what is seen
-// includes every write of ours. A controller writes through Client.While, which sends nothing once
+// Every read that is decided by is live. The server answers it with all that was written before, so
+// what is seen includes every write of ours; and every write carries the version that was seen, so
+// that the server refuses one of something older. A controller writes through Client.While, which sends nothing once
 // the lease may be another's. What it cannot do it says on its Fleet, as a Trouble.
 package kube
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -23,6 +25,7 @@ import (
 	"k8s.io/client-go/gentype"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/flowcontrol"
 
 	"github.com/sluice-gitops/sluice/api/v1alpha1"
 )
@@ -35,6 +38,8 @@ const fleetLabel = "sluice.dev/fleet"
 
 // Client reaches one cluster.
 type Client struct {
+	Waited func(time.Duration) // hears of every request that waited for the limit, how long; nil: nobody does. Set before its first use
+
 	config  *rest.Config // as it was given
 	core    kubernetes.Interface
 	fleets  *gentype.ClientWithList[*v1alpha1.Fleet, *v1alpha1.FleetList]
@@ -43,12 +48,18 @@ type Client struct {
 }
 
 // Connect makes a client. It asks the cluster nothing yet. Where the config sets no limits, it is
-// held to 50 requests a second, each of at most half a minute.
+// held to 100 requests a second after a burst of 500, each of at most half a minute: a wave of fifty
+// nodes that is handed back and followed by the next is one burst. Of many clients at once the server
+// itself shares out its time.
 func Connect(config *rest.Config) (*Client, error) {
 	given := config
 	config = rest.CopyConfig(config)
 	if config.QPS == 0 {
-		config.QPS, config.Burst = 50, 100
+		config.QPS, config.Burst = 100, 500
+	}
+	c := &Client{config: given}
+	if config.QPS > 0 && config.RateLimiter == nil {
+		config.RateLimiter = limit{flowcontrol.NewTokenBucketRateLimiter(config.QPS, config.Burst), c}
 	}
 	if config.Timeout == 0 {
 		config.Timeout = 30 * time.Second
@@ -71,16 +82,32 @@ func Connect(config *rest.Config) (*Client, error) {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	words := runtime.NewParameterCodec(scheme)
-	return &Client{
-		config: given,
-		core:   core,
-		fleets: gentype.NewClientWithList("fleets", ours, words, "",
-			func() *v1alpha1.Fleet { return &v1alpha1.Fleet{} }, func() *v1alpha1.FleetList { return &v1alpha1.FleetList{} }),
-		pools: gentype.NewClientWithList("pools", ours, words, "",
-			func() *v1alpha1.Pool { return &v1alpha1.Pool{} }, func() *v1alpha1.PoolList { return &v1alpha1.PoolList{} }),
-		configs: gentype.NewClientWithList("nodeconfigs", ours, words, "",
-			func() *v1alpha1.NodeConfig { return &v1alpha1.NodeConfig{} }, func() *v1alpha1.NodeConfigList { return &v1alpha1.NodeConfigList{} }),
-	}, nil
+	c.core = core
+	c.fleets = gentype.NewClientWithList("fleets", ours, words, "",
+		func() *v1alpha1.Fleet { return &v1alpha1.Fleet{} }, func() *v1alpha1.FleetList { return &v1alpha1.FleetList{} })
+	c.pools = gentype.NewClientWithList("pools", ours, words, "",
+		func() *v1alpha1.Pool { return &v1alpha1.Pool{} }, func() *v1alpha1.PoolList { return &v1alpha1.PoolList{} })
+	c.configs = gentype.NewClientWithList("nodeconfigs", ours, words, "",
+		func() *v1alpha1.NodeConfig { return &v1alpha1.NodeConfig{} }, func() *v1alpha1.NodeConfigList { return &v1alpha1.NodeConfigList{} })
+	return c, nil
+}
+
+// limit tells of the requests that it makes wait.
+type limit struct {
+	flowcontrol.RateLimiter
+	client *Client
+}
+
+func (l limit) Wait(ctx context.Context) error {
+	if l.TryAccept() {
+		return nil
+	}
+	began := time.Now()
+	err := l.RateLimiter.Wait(ctx)
+	if l.client.Waited != nil {
+		l.client.Waited(time.Since(began))
+	}
+	return err
 }
 
 // While is a client of the same cluster that sends no write once fresh says no: ErrDeposed. It is
@@ -88,8 +115,15 @@ func Connect(config *rest.Config) (*Client, error) {
 func (c *Client) While(fresh func() bool) (*Client, error) {
 	config := rest.CopyConfig(c.config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return guard{next, fresh} })
-	return Connect(config)
+	out, err := Connect(config)
+	if err == nil {
+		out.Waited = c.Waited
+	}
+	return out, err
 }
+
+// Apart is a client like this one with a limit of its own: nothing that this one asks waits for it.
+func (c *Client) Apart() (*Client, error) { return Connect(c.config) }
 
 type guard struct {
 	next  http.RoundTripper

@@ -34,9 +34,9 @@ type leftover struct {
 // left are the pods that have to leave a node, by namespace and name. What the drain library
 // leaves where it is, stays: pods of DaemonSets and static ones. Of those that it would only
 // delete by force, the ones that nobody would create again are refused, as previews foretell.
-func (f *Fleet) left(ctx context.Context, node *corev1.Node, d reconciler.Drain) ([]leftover, error) {
+func (f *Fleet) left(ctx context.Context, client *Client, node *corev1.Node, d reconciler.Drain) ([]leftover, error) {
 	helper := &drain.Helper{
-		Ctx: ctx, Client: f.Client.core, Force: true, GracePeriodSeconds: -1, IgnoreAllDaemonSets: true, DeleteEmptyDirData: true,
+		Ctx: ctx, Client: daemonSets{client.core, &f.sets}, Force: true, GracePeriodSeconds: -1, IgnoreAllDaemonSets: true, DeleteEmptyDirData: true,
 		Out: io.Discard, ErrOut: io.Discard,
 	}
 	if !ready(node) {
@@ -143,10 +143,10 @@ func (f *Fleet) evictAll(ctx context.Context, left []leftover, force bool) map[t
 func (f *Fleet) evict(ctx context.Context, pod *corev1.Pod, force bool) error {
 	only := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &pod.UID}}
 	body := &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}, DeleteOptions: &only}
-	err := f.Client.core.CoreV1().RESTClient().Post().MaxRetries(0).Namespace(pod.Namespace).Resource("pods").Name(pod.Name).
+	err := f.evictor().core.CoreV1().RESTClient().Post().MaxRetries(0).Namespace(pod.Namespace).Resource("pods").Name(pod.Name).
 		SubResource("eviction").VersionedParams(&metav1.CreateOptions{}, scheme.ParameterCodec).Body(body).Do(ctx).Error()
 	if force && err != nil && ctx.Err() == nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		err = f.Client.core.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, only)
+		err = f.evictor().core.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, only)
 	}
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
@@ -167,22 +167,32 @@ func refusal(err error) string {
 	return err.Error()
 }
 
-// emptiness says whether a node under our cordon is empty, and what stands in the way. Of a node
-// that does not answer it is enough that all were asked: it must not stay out of reach.
+// emptiness says whether a node under our cordon is empty, and what stands in the way.
 func (f *Fleet) emptiness(ctx context.Context, node *corev1.Node) (drained bool, blocked string, err error) {
 	f.mu.Lock()
-	var job drainage
-	if known := f.drains[node.Name]; known != nil {
-		job = drainage{said: known.said, rounds: known.rounds, tried: known.tried}
-	}
+	job := f.job(node.Name)
 	f.mu.Unlock()
-	left, err := f.left(ctx, node, job.said)
-	if err != nil {
+	if job.left, err = f.left(ctx, f.Client, node, job.said); err != nil {
 		return false, "", err
 	}
+	drained, blocked = job.standing(node)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if delete(f.emptied, node.Name); drained {
+		if f.emptied == nil {
+			f.emptied = map[string]time.Time{}
+		}
+		f.emptied[node.Name] = time.Now()
+	}
+	return drained, blocked, nil
+}
+
+// standing is what keeps a node from being empty, as it was seen last. Of a node that does not answer
+// it is enough that all were asked: it must not stay out of reach.
+func (job drainage) standing(node *corev1.Node) (drained bool, blocked string) {
 	var why []string
 	drained = true
-	for _, l := range left {
+	for _, l := range job.left {
 		refused, asked := job.tried[l.pod.UID]
 		if ready(node) || l.kept || l.pod.DeletionTimestamp != nil || l.goes && !asked || job.rounds == 0 {
 			drained = false
@@ -192,10 +202,10 @@ func (f *Fleet) emptiness(ctx context.Context, node *corev1.Node) (drained bool,
 		}
 	}
 	if drained || len(why) == 0 {
-		return drained, "", nil
+		return drained, ""
 	}
 	if more := len(why) - 1; more > 0 {
-		return false, fmt.Sprintf("%s (and %d more)", why[0], more), nil
+		return false, fmt.Sprintf("%s (and %d more)", why[0], more)
 	}
-	return false, why[0], nil
+	return false, why[0]
 }

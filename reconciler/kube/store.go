@@ -32,6 +32,7 @@ type Store struct {
 
 	version   string    // of the state that was loaded or saved last; "" is none
 	collected time.Time // when configs were last looked through
+	unshown   string    // why the Board could not show the state last
 }
 
 const (
@@ -91,14 +92,19 @@ func (s *Store) Save(ctx context.Context, state reconciler.State) error {
 	return nil
 }
 
-// show holds nothing back: what is not shown now is shown at the next load.
+// show holds nothing back: what is not shown now is shown at the next load, and why is logged once.
 func (s *Store) show(ctx context.Context, state reconciler.State) {
 	if s.Board == nil {
 		return
 	}
-	if err := s.Board.Show(ctx, state); err != nil && s.Log != nil {
-		s.Log.Warn("what is remembered cannot be shown", "error", err)
+	why := ""
+	if err := s.Board.Show(ctx, state); err != nil {
+		why = err.Error()
 	}
+	if why != s.unshown && why != "" && s.Log != nil {
+		s.Log.Warn("what is remembered cannot be shown", "error", why)
+	}
+	s.unshown = why
 }
 
 func (s *Store) secret(name string, data []byte) *corev1.Secret {

@@ -25,7 +25,7 @@ func (f *Fleet) Mark(ctx context.Context, want map[string]bool) error {
 	var errs []error
 	left := mostMarks
 	for _, name := range slices.Sorted(maps.Keys(want)) {
-		if want[name] == f.tainted[name] || left == 0 {
+		if want[name] == f.tainted(name) || left == 0 {
 			continue
 		}
 		left--
@@ -44,6 +44,12 @@ func (f *Fleet) Mark(ctx context.Context, want map[string]bool) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// tainted says that a node had our taint when it was seen last.
+func (f *Fleet) tainted(name string) bool {
+	n := f.memory.nodes[name]
+	return n != nil && slices.ContainsFunc(n.Spec.Taints, isOutdated)
 }
 
 // isOutdated says that a taint is ours. One of our key and another effect is somebody else's.

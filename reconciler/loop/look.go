@@ -13,6 +13,7 @@ type Look struct {
 	Loaded  bool // the store answered
 	Whole   bool // the tick came as far as to decide; else Seen, State and Effects are empty
 	Seen    reconciler.Observed
+	Saved   bool             // what was decided is remembered, and was done but for what Err says
 	State   reconciler.State // as decided; receipts that the effects brought are not in it yet
 	Effects []reconciler.Effect
 

@@ -29,8 +29,8 @@ func TestWatch(t *testing.T) {
 	if !k.Loaded || !k.Whole || k.Err != nil || len(k.Seen.Nodes) != 3 || k.Seen.Head.Revision.Commit != c1 || k.State.Pools["worker"].Phase != reconciler.Progressing {
 		t.Errorf("it tells %+v", k)
 	}
-	if len(k.Effects) == 0 || k.Saves == 0 {
-		t.Errorf("it tells of %d effects and %d saves", len(k.Effects), k.Saves)
+	if len(k.Effects) == 0 || k.Saves == 0 || !k.Saved {
+		t.Errorf("it tells of %d effects and %d saves; what was decided is saved: %t", len(k.Effects), k.Saves, k.Saved)
 	}
 	if !k.Asked || k.Git != nil || !k.Heard.Equal(w.now) {
 		t.Errorf("of Git it tells %v, %v, %v", k.Asked, k.Git, k.Heard)
@@ -48,7 +48,7 @@ func TestWatch(t *testing.T) {
 	}
 	w.obey()
 	w.store.fail = errors.New("the disk is full")
-	if k = tick(); k.Err == nil || k.Saves != 0 || !k.Loaded || !k.Whole || len(k.Effects) == 0 {
+	if k = tick(); k.Err == nil || k.Saves != 0 || k.Saved || !k.Loaded || !k.Whole || len(k.Effects) == 0 {
 		t.Errorf("nothing can be saved, and it tells %+v", k)
 	}
 	w.loop.Store = blind{w.store}

@@ -163,6 +163,7 @@ func (l *Loop) tick(ctx context.Context, k *Look) (moving bool, err error) {
 			return false, fmt.Errorf("save state: %w", err)
 		}
 	}
+	k.Saved = true
 	for _, p := range next.Pools {
 		moving = moving || p.Phase == reconciler.Progressing
 	}

@@ -99,6 +99,14 @@ func (f *Fleet) ContentRequest(code int) {
 	f.counts.add(1, "sluice_content_requests_total", strconv.Itoa(code))
 }
 
+// Waited counts one request to the API server that waited for the controller's own limit.
+func (f *Fleet) Waited(long time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.counts.add(1, "sluice_api_waits_total")
+	f.counts.add(long.Seconds(), "sluice_api_wait_seconds_total")
+}
+
 // Describe is a prometheus.Collector's.
 func (f *Fleet) Describe(to chan<- *prometheus.Desc) {
 	for _, m := range table {

@@ -134,6 +134,7 @@ func full() *Fleet {
 	f.Tell(everything())
 	f.ForgeCall("ok", 4999)
 	f.ContentRequest(200)
+	f.Waited(1500 * time.Millisecond)
 	return f
 }
 

@@ -16,6 +16,8 @@ const (
 
 // table is all metrics that are made from looks, by name; docs/metrics.md tells the same.
 var table = []metric{
+	{"sluice_api_wait_seconds_total", "Time that requests to the API server have waited for the controller's own limit; drains and events have a limit apart.", counter, nil},
+	{"sluice_api_waits_total", "Requests to the API server that have waited for the controller's own limit; drains and events have a limit apart.", counter, nil},
 	{"sluice_content_requests_total", "Requests of agents for their configs, by the status code that they got.", counter, []string{"code"}},
 	{"sluice_fleet_info", "The newest revision of the fleet's branch that renders; always 1.", gauge, []string{"revision"}},
 	{"sluice_fleet_nodes", "Nodes of the fleet, whether in a pool or not.", gauge, nil},

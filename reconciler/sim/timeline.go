@@ -80,10 +80,10 @@ func Forecast(in preview.Input, pace Pace) Timeline {
 	for range mostStep {
 		next, effects := reconciler.Step(f.state, f.seen)
 		f.state = next
-		f.soaks()
 		for _, e := range effects {
 			f.do(e)
 		}
+		f.soaks()
 		if f.landed() || f.seen.Now.Sub(in.Now) > farthest {
 			break
 		}
@@ -220,12 +220,12 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// leap passes over a time in which every window is closed.
+// leap passes over a time in which every pool that has something left to do is closed.
 func (f *forecast) leap(next time.Time) time.Time {
 	var opens time.Time
 	for _, p := range f.in.After {
 		st := p.Policy.State(f.seen.Now)
-		if p.Strategy.Paused {
+		if p.Strategy.Paused || !f.moves(p.Name) {
 			continue
 		}
 		if st.Open {
@@ -241,11 +241,26 @@ func (f *forecast) leap(next time.Time) time.Time {
 	return opens
 }
 
+// moves says that a pool has something left to do that time alone may bring.
+func (f *forecast) moves(pool string) bool {
+	phase := f.state.Pools[pool].Phase
+	return phase == reconciler.Progressing || phase == reconciler.Waiting
+}
+
 // soaks notes when a pool waits for nothing but time.
 func (f *forecast) soaks() {
+	at := map[string]bool{} // pools with a node that is away
+	for i := range f.seen.Nodes {
+		n := &f.seen.Nodes[i]
+		_, works := f.due[n.Name]
+		_, drains := f.drains[n.Name]
+		if p, ok := poolIn(f.in.After, n.Labels); ok && (works || drains) {
+			at[p.Name] = true
+		}
+	}
 	for name, lane := range f.lanes {
 		for _, w := range f.state.Pools[name].Waiting {
-			if w.Check != "soak" && w.Check != "canary" || len(f.due)+len(f.drains) > 0 {
+			if w.Check != "soak" && w.Check != "canary" || at[name] {
 				continue
 			}
 			if n := len(lane.Soaks); n > 0 && f.seen.Now.Sub(lane.Soaks[n-1].To) <= 31*time.Second {
@@ -262,7 +277,7 @@ func (f *forecast) landed() bool {
 		return false
 	}
 	for _, p := range f.in.After {
-		if ph := f.state.Pools[p.Name].Phase; ph == reconciler.Progressing || ph == reconciler.Waiting {
+		if f.moves(p.Name) {
 			return false
 		}
 	}
@@ -298,8 +313,8 @@ func (f *forecast) timeline() Timeline {
 			for _, w := range st.Waiting {
 				lane.Waiting = append(lane.Waiting, w.Reason)
 			}
-			if f.seen.Now.Sub(f.in.Now) > farthest {
-				lane.Waiting = append(lane.Waiting, fmt.Sprintf("not within %d days", farthest/(24*time.Hour)))
+			if days := min(f.seen.Now.Sub(f.in.Now), farthest) / (24 * time.Hour); days > 0 && f.moves(p.Name) { // or steps ran out
+				lane.Waiting = append(lane.Waiting, fmt.Sprintf("not within %d days", days))
 			}
 		}
 		lane.Closed = closed(p, t.Start, t.End)

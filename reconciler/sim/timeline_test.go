@@ -72,6 +72,33 @@ func TestAForecastKeepsTheRules(t *testing.T) {
 	}
 }
 
+// A soak is drawn from when the node is done until the next is begun, whatever other pools do
+// meanwhile; and a pool that is done does not keep a forecast from the window of another.
+func TestAForecastOfTwoPools(t *testing.T) {
+	pool := func(name string, rules policy.Rollout) render.Pool {
+		return render.Pool{Name: name, Selector: labels.SelectorFromSet(labels.Set{role(name): ""}), Policy: rules}
+	}
+	in := preview.Input{Base: "base", Head: "head", Gate: policy.Default(), Now: monday, Before: []render.Pool{
+		pool("edge", policy.Rollout{Soak: "10m"}),
+		pool("worker", policy.Rollout{Freezes: []policy.Freeze{{From: monday.Add(5 * time.Minute), To: monday.Add(20 * 24 * time.Hour)}}}),
+	}}
+	for _, p := range in.Before {
+		for i := range 2 {
+			in.Nodes = append(in.Nodes, reconciler.Node{Name: fmt.Sprintf("%s-%d", p.Name, i+1), Ready: true, Labels: map[string]string{role(p.Name): ""}})
+		}
+		p.Config = machine.Config{KernelArgs: []string{"quiet"}}
+		in.After = append(in.After, p)
+	}
+	got := Forecast(in, Pace{Node: 10 * time.Minute, Drain: 2 * time.Minute, Quick: 30 * time.Second})
+	soaks, rows := got.Pools[0].Soaks, got.Pools[1].Rows
+	if from := monday.Add(10 * time.Minute); len(soaks) != 1 || !soaks[0].From.Equal(from) || from.Add(10*time.Minute).Sub(soaks[0].To) > time.Minute {
+		t.Errorf("the first pool soaks %v; want ten minutes from %v", soaks, from)
+	}
+	if !got.Finished || len(rows) != 2 || rows[0].From.Before(monday.Add(20*24*time.Hour)) {
+		t.Errorf("the second pool begins %v (%v); want it after the freeze", rows, got.Pools[1].Waiting)
+	}
+}
+
 // The picture is golden: whoever changes how it looks sees it here, and writes it anew with -rewrite.
 func TestThePictureOfAForecast(t *testing.T) {
 	rules := policy.Rollout{Windows: []policy.Window{{Schedule: "0 21 * * *", Duration: "1h"}}, Canary: &policy.Canary{Soak: "10m"}}

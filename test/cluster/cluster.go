@@ -25,11 +25,14 @@ const Variable = "SLUICE_CONTROLPLANE"
 // Plane is the control plane that the tests of one package share. It is started by the first test
 // that asks for it; the package's TestMain must call Stop. Its zero value is ready.
 type Plane struct {
-	once   sync.Once
-	err    error
-	binary string
-	dir    string
-	run    []*process
+	Flags []string // more of the control plane's own, such as --apiserver-arg=--v=2; set before its first use
+
+	once    sync.Once
+	err     error
+	binary  string
+	dir     string
+	run     []*process
+	control *process // the one of run that is the control plane
 }
 
 // Kubeconfig is the path of the administrator's kubeconfig. Where there is no binary the test is
@@ -38,6 +41,13 @@ func (p *Plane) Kubeconfig(t testing.TB) string {
 	t.Helper()
 	p.up(t)
 	return filepath.Join(p.dir, "admin.kubeconfig")
+}
+
+// Binary is the path of the program that is the control plane and its kubectl.
+func (p *Plane) Binary(t testing.TB) string {
+	t.Helper()
+	p.up(t)
+	return p.binary
 }
 
 func (p *Plane) up(t testing.TB) {
@@ -73,9 +83,29 @@ func (p *Plane) start() (err error) {
 	if p.dir, err = os.MkdirTemp("", "plane"); err != nil { // short: it holds a socket, whose path has an end
 		return err
 	}
+	return p.boot()
+}
+
+func (p *Plane) boot() (err error) {
 	// Nodes that a test makes by hand have no kubelet to renew a lease: they are ready while it says so.
-	_, err = p.launch("export KUBECONFIG=", "up", "--data-dir", p.dir, "--controller-manager-arg=--node-monitor-grace-period=1h")
+	args := []string{"up", "--data-dir", p.dir, "--controller-manager-arg=--node-monitor-grace-period=1h"}
+	p.control, err = p.launch("export KUBECONFIG=", append(args, p.Flags...)...)
 	return err
+}
+
+// Down stops the control plane, as a power cut of all its machines would, but for the data of etcd.
+func (p *Plane) Down(t testing.TB) {
+	t.Helper()
+	p.up(t)
+	p.control.stop()
+}
+
+// Again starts it after Down: at the same address, with all that it knew.
+func (p *Plane) Again(t testing.TB) {
+	t.Helper()
+	if err := p.boot(); err != nil {
+		t.Fatalf("start the control plane again: %v", err)
+	}
 }
 
 // Nodes keeps so many nodes alive, named prefix1, prefix2 and so on, and plays the kubelet for

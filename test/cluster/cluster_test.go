@@ -2,8 +2,10 @@ package cluster_test
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -22,10 +24,36 @@ func TestPlaneIsRealAndLeavesNothing(t *testing.T) {
 	if got := plane.Kubectl(t, "get", "--raw", "/version"); !strings.Contains(got, `"gitVersion": "v1.`) {
 		t.Errorf("it calls itself %s", got)
 	}
+	plane.Down(t)
+	if err := answers(t, config); err == nil {
+		t.Error("it still answers after it was stopped")
+	}
+	plane.Again(t)
+	if got := plane.Kubectl(t, "get", "nodes", "-o", "name"); got != "node/n1\nnode/n2\n" {
+		t.Errorf("after a stop it has the nodes %q", got)
+	}
 	plane.Stop()
 	if _, err := os.Stat(filepath.Dir(config)); !os.IsNotExist(err) {
 		t.Errorf("its folder is left: %v", err)
 	}
+}
+
+// answers asks the address of a kubeconfig whether anybody is there.
+func answers(t *testing.T, config string) error {
+	t.Helper()
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := regexp.MustCompile(`https://(\S+)`).FindSubmatch(text)
+	if server == nil {
+		t.Fatalf("%s names no server", config)
+	}
+	c, err := net.Dial("tcp", string(server[1]))
+	if err == nil {
+		c.Close()
+	}
+	return err
 }
 
 func TestNoBinaryIsASkipWithItsReason(t *testing.T) {

@@ -73,10 +73,10 @@ func (l *Loop) act(ctx context.Context, job agent.Job) error {
 }
 
 func (l *Loop) reboot(ctx context.Context, have sight) error {
-	l.askedIn, l.askedAt = have.BootID, l.Now()
+	l.askedIn, l.askedAt, l.denied = have.BootID, l.Now(), ""
 	err := l.OS.Reboot(ctx)
 	if err != nil {
-		l.askedIn = ""
+		l.denied = err.Error()
 	}
 	return err
 }

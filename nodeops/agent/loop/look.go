@@ -30,7 +30,9 @@ func (l *Loop) look(ctx context.Context, want nodeops.Order) (sight, error) {
 	if s.Booted, err = l.OS.Booted(ctx); err != nil {
 		return s, fmt.Errorf("read what is booted: %w", err)
 	}
-	s.Waiting = l.askedIn == s.BootID && s.Now.Sub(l.askedAt) < Patience
+	if l.askedIn == s.BootID {
+		s.Waiting, s.Denied = s.Now.Sub(l.askedAt) < Patience, l.denied
+	}
 	if err := l.recollect(&s); err != nil {
 		return s, err
 	}

@@ -62,7 +62,8 @@ type OS interface {
 // ErrReboot says that the machine reboots and that the agent's process must end.
 var ErrReboot = errors.New("the machine reboots")
 
-// Patience is how long a reboot that was asked for may take to end this process.
+// Patience is how long a reboot that was asked for may take to end this process. One that was refused
+// is asked for again only then, too: who inhibits it, a package manager say, has work to finish.
 const Patience = 10 * time.Minute
 
 // Loop is one node's agent. All of its fields but Wary, Log and Ticked must be set.
@@ -80,6 +81,7 @@ type Loop struct {
 
 	askedIn string // the boot in which this process asked for a reboot
 	askedAt time.Time
+	denied  string // why that was refused
 }
 
 // maxSteps is more than the longest look takes: an order begun, found wanting, and undone.

@@ -202,6 +202,44 @@ func TestRebootThatDoesNotHoldIsUndone(t *testing.T) {
 	})
 }
 
+// Who inhibits a reboot is given time, and named when there is none left.
+func TestARebootThatIsRefused(t *testing.T) {
+	busy := errors.New("a package manager is at work")
+	begun := func(t *testing.T) *world {
+		w := newWorld(t)
+		w.send(quiet)
+		w.box.Deny = busy
+		w.inbox.Send(2, loud)
+		if r, err, _ := w.tick(); !errors.Is(err, busy) || r.Phase != nodeops.Working || !strings.Contains(r.Why, busy.Error()) {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		for range 3 { // woken or not
+			if r, err, _ := w.tick(); err != nil || w.box.Asked != 1 || r.Phase != nodeops.Working || !strings.HasSuffix(r.Why, busy.Error()) {
+				t.Fatalf("it waits with %+v, %v, asked %d times", r, err, w.box.Asked)
+			}
+		}
+		w.now = w.now.Add(loop.Patience)
+		return w
+	}
+	t.Run("and then is not", func(t *testing.T) {
+		w := begun(t)
+		w.box.Deny = nil
+		if r := w.settle(); r.Phase != nodeops.Done || r.Config != loud.Digest() || w.box.Asked != 2 {
+			t.Errorf("%+v, asked %d times", r, w.box.Asked)
+		}
+	})
+	t.Run("for good", func(t *testing.T) {
+		w := begun(t)
+		if _, err, _ := w.tick(); !errors.Is(err, busy) {
+			t.Fatal(err)
+		}
+		w.now = w.now.Add(loop.Patience)
+		if r, err, _ := w.tick(); err != nil || r.Phase != nodeops.Restored || !strings.HasSuffix(r.Why, "did not happen: "+busy.Error()) || w.box.Asked != 2 {
+			t.Errorf("%+v, %v, asked %d times", r, err, w.box.Asked)
+		}
+	})
+}
+
 // A unit that comes only with the new image is enabled once that has booted.
 func TestUnitOfTheNextImageIsEnabled(t *testing.T) {
 	w := newWorld(t)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/nodeops"
+	"github.com/sluice-gitops/sluice/nodeops/agent"
 	"github.com/sluice-gitops/sluice/nodeops/host"
 	"github.com/sluice-gitops/sluice/nodeops/host/local"
 	"github.com/sluice-gitops/sluice/nodeops/impact"
@@ -126,6 +127,29 @@ func TestRulesSurviveAKill(t *testing.T) {
 		if !reached {
 			break
 		}
+	}
+}
+
+// A restart that ends the agent, as that of the runtime of its container, ends too.
+func TestARestartThatEndsTheAgent(t *testing.T) {
+	rules := append(impact.Defaults(), impact.Rule{Path: "/etc/app", Actions: []impact.Action{{Kind: impact.Restart, Unit: "docker.service"}}})
+	w := newWorld(t)
+	bare := w.picture()
+	w.priced(machine.Config{}, machine.Config{Files: []machine.File{file("/etc/app", "1")}}, rules)
+	restarts := 0
+	w.at = func(_ int, what string) error {
+		if what == "restart docker.service" {
+			restarts++
+			panic(killed{})
+		}
+		return nil
+	}
+	r := w.settle()
+	if r.Phase != nodeops.Restored || !strings.Contains(r.Why, "ended 3 times while it did restart docker.service") || restarts != 2*agent.MaxActed {
+		t.Errorf("%+v after %d restarts", r, restarts)
+	}
+	if d := differs(bare, w.picture()); d != "" {
+		t.Errorf("not as before:\n%s", d)
 	}
 }
 

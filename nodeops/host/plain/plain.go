@@ -61,14 +61,17 @@ func (m Machine) Stage(ctx context.Context, c machine.Config) error {
 const asking = time.Minute
 
 // Reboot asks logind, which lets the kubelet and others finish first, and which refuses while
-// somebody inhibits it. Only where there is no logind systemd is asked itself.
+// somebody, such as a package manager at work, inhibits it. Only where there is no logind systemd is
+// asked itself.
 func (m Machine) Reboot(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, asking)
 	defer cancel()
-	err := m.call(ctx, "run/dbus/system_bus_socket", true, "org.freedesktop.login1", "Reboot", false)
+	err := m.login(ctx)
 	var refused bus.Error
 	switch {
 	case err == nil:
+		return nil
+	case errors.As(err, &refused) && refused.Name == underWay: // by an agent before this one, or by others
 		return nil
 	case errors.As(err, &refused) && !slices.Contains(nobody, refused.Name):
 		return fmt.Errorf("ask logind to reboot: %w", err)
@@ -79,6 +82,22 @@ func (m Machine) Reboot(ctx context.Context) error {
 	}
 	return nil
 }
+
+// heedInhibitors is logind's flag for what root would else override, before systemd 257.
+const heedInhibitors = uint64(1)
+
+// login asks logind. One before systemd 248 takes no flags.
+func (m Machine) login(ctx context.Context) error {
+	err := m.call(ctx, "run/dbus/system_bus_socket", true, "org.freedesktop.login1", "RebootWithFlags", heedInhibitors)
+	var refused bus.Error
+	if errors.As(err, &refused) && refused.Name == "org.freedesktop.DBus.Error.UnknownMethod" {
+		return m.call(ctx, "run/dbus/system_bus_socket", true, "org.freedesktop.login1", "Reboot", false)
+	}
+	return err
+}
+
+// underWay is logind's word for a machine that goes down already.
+const underWay = "org.freedesktop.login1.OperationInProgress"
 
 // nobody are the bus's own words for a service that is not there.
 var nobody = []string{

@@ -150,7 +150,7 @@ func (r *rig) answer(conn io.Writer, m *bus.Message) {
 		reply.Body = []any{bus.ObjectPath("/org/freedesktop/systemd1/job/7")}
 		over = m.Body[0].(string)
 	}
-	if call == "Reboot false" && reply.Type != bus.TypeError || strings.HasPrefix(call, "StartUnit reboot.target") {
+	if (call == "RebootWithFlags 1" || call == "Reboot false") && reply.Type != bus.TypeError || strings.HasPrefix(call, "StartUnit reboot.target") {
 		r.boot()
 	}
 	send(conn, reply)
@@ -215,7 +215,7 @@ func TestSystemd(t *testing.T) {
 
 // Who is asked to reboot, and what is done where the answer is no.
 func TestReboot(t *testing.T) {
-	both, instead := []string{system, host.SystemdSocket}, "StartUnit reboot.target replace-irreversibly"
+	both, ask, instead := []string{system, host.SystemdSocket}, "RebootWithFlags 1", "StartUnit reboot.target replace-irreversibly"
 	for _, row := range []struct {
 		name    string
 		sockets []string
@@ -223,16 +223,18 @@ func TestReboot(t *testing.T) {
 		want    []string
 		ok      bool
 	}{
-		{"logind is asked, so that others finish first", both, "", []string{"Reboot false"}, true},
-		{"somebody inhibits it", both, "org.freedesktop.login1.OperationInProgress", []string{"Reboot false"}, false},
-		{"it is not allowed", both, "org.freedesktop.DBus.Error.AccessDenied", []string{"Reboot false"}, false},
-		{"there is no logind", both, "org.freedesktop.DBus.Error.ServiceUnknown", []string{"Reboot false", instead}, true},
+		{"logind is asked, so that others finish first", both, "", []string{ask}, true},
+		{"somebody inhibits it", both, "org.freedesktop.login1.BlockedByInhibitorLock", []string{ask}, false},
+		{"it goes down already", both, "org.freedesktop.login1.OperationInProgress", []string{ask}, true},
+		{"it is not allowed", both, "org.freedesktop.DBus.Error.AccessDenied", []string{ask}, false},
+		{"logind is too old for flags", both, "org.freedesktop.DBus.Error.UnknownMethod", []string{ask, "Reboot false"}, true},
+		{"there is no logind", both, "org.freedesktop.DBus.Error.ServiceUnknown", []string{ask, instead}, true},
 		{"there is no bus", both[1:], "", []string{instead}, true},
 		{"nobody is there", nil, "", nil, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := newRig(t, row.sockets...)
-			r.says["Reboot"] = row.logind
+			r.says["RebootWithFlags"] = row.logind
 			err := plain.Machine{Root: r.dir}.Reboot(t.Context())
 			if got := r.did(); !slices.Equal(got, row.want) || (err == nil) != row.ok {
 				t.Errorf("asked %q, %v", got, err)

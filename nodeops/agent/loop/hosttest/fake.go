@@ -199,6 +199,7 @@ type Box struct {
 	Next   *agent.Booted
 	Asked  int
 	Dead   bool                      // a reboot that was asked for does not happen
+	Deny   error                     // what a reboot is answered with
 	Refuse func(machine.Config) bool // what is staged of such a config does not come up
 }
 
@@ -220,6 +221,9 @@ func (o *Box) Stage(_ context.Context, c machine.Config) error {
 // Reboot boots at once, unless the machine is dead to it.
 func (o *Box) Reboot(context.Context) error {
 	o.Asked++
+	if o.Deny != nil {
+		return o.Deny
+	}
 	if !o.Dead {
 		o.Boots++
 		if o.Next != nil {
