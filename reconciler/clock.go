@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/nodeops/impact"
 	"github.com/sluice-gitops/sluice/policy"
 )
@@ -21,13 +20,13 @@ func (p Pool) clock(errands []errand, effects []Effect, now time.Time) Pool {
 		begun[name] = b
 	}
 	p.Lately = recent(p.Lately, effects, now)
-	starts, drains, sent := map[string]bool{}, map[string]bool{}, map[string]machine.Digest{}
+	starts, drains := map[string]bool{}, map[string]bool{}
 	for _, f := range effects {
 		switch f := f.(type) {
 		case Drain:
 			starts[f.Node], drains[f.Node] = true, true
 		case Send:
-			starts[f.Order.Node], sent[f.Order.Node] = true, f.Order.Config
+			starts[f.Order.Node] = true
 		}
 	}
 	for i := range errands {
@@ -45,9 +44,6 @@ func (p Pool) clock(errands []errand, effects []Effect, now time.Time) Pool {
 		}
 		if !ok {
 			b = Begun{At: now, Kind: impact.Worst(e.cost).String()}
-		}
-		if d := sent[e.Name]; d != "" && !slices.Contains(b.Sent, d) {
-			b.Sent = append(slices.Clone(b.Sent), d)
 		}
 		switch {
 		case !e.Ready:

@@ -32,7 +32,7 @@ func Outdated(s State, o Observed) map[string]bool {
 			}
 			continue
 		}
-		for _, e := range plan(p, want, crews[want.Name], o) {
+		for _, e := range s.plan(p, want, crews[want.Name], o) {
 			yet := !e.reached && !e.failed && p.Skipped[e.Name] == "" && e.Cordon == Uncordoned && impact.Drains(impact.Worst(e.cost))
 			if !yet || !waits {
 				out[e.Name] = yet

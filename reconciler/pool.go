@@ -18,11 +18,11 @@ func (s *State) stepPool(want render.Pool, crew []*Node, o Observed, votes *vote
 	before := s.Generation
 	p := s.retarget(s.Pools[want.Name], want, crew, o)
 	updated := p.Counts.Updated
-	errands := plan(p, want, crew, o)
+	errands := s.plan(p, want, crew, o)
 	p = p.mourn(want, o.Guardrail, errands)
 	if back, ok := s.retreat(p, want, o); ok {
 		p = back
-		errands = plan(p, want, crew, o)
+		errands = s.plan(p, want, crew, o)
 		p = p.mourn(want, o.Guardrail, errands)
 	}
 	fresh := s.Generation != before
@@ -70,7 +70,7 @@ func (p *Pool) generation(e *errand) uint64 {
 }
 
 // plan says what the target costs each node, from what that node itself reports.
-func plan(p Pool, want render.Pool, crew []*Node, o Observed) []errand {
+func (s *State) plan(p Pool, want render.Pool, crew []*Node, o Observed) []errand {
 	known := bill{known: o.Known, rules: want.Rules, paid: map[[2]machine.Digest][]impact.Action{}}
 	out := make([]errand, len(crew))
 	for i, n := range crew {
@@ -86,21 +86,12 @@ func plan(p Pool, want render.Pool, crew []*Node, o Observed) []errand {
 		}
 		if !e.reached {
 			e.cost = known.diff(n.Report.Config, p.Target)
-			for _, d := range p.Bound(n) {
+			for _, d := range s.Bound(n) {
 				e.cost = append(slices.Clip(e.cost), known.diff(d, p.Target)...)
 			}
 		}
 	}
 	return out
-}
-
-// Bound are the configs that a node may be half way to, besides what it reports: those of its
-// orders, while it is at work or has failed.
-func (p Pool) Bound(n *Node) []machine.Digest {
-	if !busy(n) && n.Report.Phase != nodeops.Failed {
-		return nil
-	}
-	return append([]machine.Digest{n.Order.Config}, p.Begun[n.Name].Sent...)
 }
 
 // bill remembers what a move from one config to another costs: most nodes of a pool share it.
@@ -196,6 +187,10 @@ func (p *Pool) advance(want render.Pool, errands []errand, b *bench) (effects []
 			continue
 		case e.Cordon == Foreign:
 			p.hold(e, policy.Finding{Check: "cordon", Outcome: policy.Wait, Reason: "node " + e.Name + " is cordoned by somebody else"})
+			continue
+		case e.Mute:
+			p.hold(e, policy.Finding{Check: "agent", Outcome: policy.Wait, Reason: "the agent of node " + e.Name + " has said nothing yet: see whether it runs"})
+			effects = append(effects, handBack(e.Node)...)
 			continue
 		}
 		verdict := b.judge(e)

@@ -63,6 +63,7 @@ type Node struct {
 	Labels     map[string]string `json:"labels,omitempty"`
 	Created    time.Time         `json:"created,omitzero"`
 	Ready      bool              `json:"ready"`
+	Mute       bool              `json:"mute,omitempty"`       // nobody has heard its agent yet: nothing is begun, since nobody might be there to end it
 	Conditions map[string]bool   `json:"conditions,omitempty"` // as the cluster reports them, by name: true is True
 	Cordon     Cordon            `json:"cordon,omitempty"`
 	Drained    bool              `json:"drained,omitempty"` // under our cordon, and empty
@@ -82,10 +83,11 @@ const (
 
 // State is all that must be remembered. It is saved before anything is done.
 type State struct {
-	Generation uint64            `json:"generation"`       // the newest that any pool was given; never reused
-	Good       source.Revision   `json:"good"`             // the newest revision that rendered
-	Seen       string            `json:"seen,omitempty"`   // the newest commit of the branch, whether it rendered or not
-	Silent     string            `json:"silent,omitempty"` // why Git does not answer; "" when it does
+	Generation uint64            `json:"generation"`         // the newest that any pool was given; never reused
+	Good       source.Revision   `json:"good"`               // the newest revision that rendered
+	Outlines   []render.Outline  `json:"outlines,omitempty"` // its pools, for as long as nobody can read it again
+	Seen       string            `json:"seen,omitempty"`     // the newest commit of the branch, whether it rendered or not
+	Silent     string            `json:"silent,omitempty"`   // why Git does not answer; "" when it does
 	Pools      map[string]Pool   `json:"pools,omitempty"`
 	Refused    []source.Status   `json:"refused,omitempty"`   // what the forge should show for a head that does not render
 	Strays     map[string]string `json:"strays,omitempty"`    // node in no pool by mistake -> why
@@ -94,6 +96,8 @@ type State struct {
 	Commented  map[int]string    `json:"commented,omitempty"` // receipts: pull request -> hash of the comment
 	Shown      map[int]Shown     `json:"shown,omitempty"`     // pull request -> the preview that stands below it
 	Reviewed   *Reviewed         `json:"reviewed,omitempty"`  // what previews had said of the head; nil: not known
+
+	Sent map[string][]machine.Digest `json:"sent,omitempty"` // node at work -> every config that it was sent since it was whole: it may be on the way to any of them
 }
 
 // Pool is what is remembered of one pool.
@@ -155,13 +159,11 @@ type Counts struct {
 	Drifted     int `json:"drifted"`
 }
 
-// Begun is when a node was begun, the kind of what it was begun for, and every config that it was
-// sent since: until it answers, it may be on the way to any of them.
+// Begun is when a node was begun, and the kind of what it was begun for.
 type Begun struct {
-	At    time.Time        `json:"at"`
-	Kind  string           `json:"kind"`
-	Sent  []machine.Digest `json:"sent,omitempty"`
-	Drain time.Time        `json:"drain,omitzero"` // when its drain began; zero: it was not drained, or does not answer
+	At    time.Time `json:"at"`
+	Kind  string    `json:"kind"`
+	Drain time.Time `json:"drain,omitzero"` // when its drain began; zero: it was not drained, or does not answer
 }
 
 // paces is how many nodes of each kind a pool remembers the time of.
@@ -200,12 +202,28 @@ func Step(s State, o Observed) (State, []Effect) {
 		return s.speak(o, nil)
 	}
 	s.Good = o.Head.Revision
+	s.outline(o.Head.Pools)
 	for i := range o.Nodes {
 		n := &o.Nodes[i]
 		s.Generation = max(s.Generation, n.Order.Generation, n.Report.Generation) // a lost state must not ask for less than nodes have seen
 	}
 	effects := s.turn(o, nil)
 	return s.speak(o, effects)
+}
+
+// outline remembers the pools of the revision in force. A controller that starts anew while Git is
+// silent has nothing else to go by.
+func (s *State) outline(pools []render.Pool) {
+	same := func(o render.Outline, p render.Pool) bool {
+		return o.Name == p.Name && o.Of == s.Good.Commit && o.Target == p.Target()
+	}
+	if slices.EqualFunc(s.Outlines, pools, same) {
+		return
+	}
+	s.Outlines = make([]render.Outline, len(pools))
+	for i, p := range pools {
+		s.Outlines[i] = p.Outline(s.Good.Commit)
+	}
 }
 
 // turn takes every pool one step on. Where somebody listens, he hears how each node stands.
@@ -220,6 +238,7 @@ func (s *State) turn(o Observed, listen listener) (effects []Effect) {
 	for _, n := range idle {
 		effects = append(effects, handBack(n)...)
 	}
+	s.note(o.Nodes, effects)
 	return effects
 }
 
@@ -241,9 +260,12 @@ func (s State) Named(nodes []Node) []machine.Digest {
 		for _, l := range p.History {
 			named = append(named, l.Config) // what a rollback may go back to
 		}
-		for _, b := range p.Begun {
-			named = append(named, b.Sent...)
-		}
+	}
+	for _, o := range s.Outlines {
+		named = append(named, o.Target)
+	}
+	for _, sent := range s.Sent {
+		named = append(named, sent...)
 	}
 	for i := range nodes {
 		named = append(named, nodes[i].Report.Config, nodes[i].Order.Config)

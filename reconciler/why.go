@@ -67,7 +67,7 @@ func (p *Pool) standing(e *errand) []policy.Finding {
 		if !e.Ready {
 			return one("order", policy.Wait, "has not answered its order yet, and is not ready: bring the machine back, or delete its node")
 		}
-		return one("order", policy.Wait, "has not answered its order yet")
+		return one("order", policy.Wait, "has not answered its order yet: where that lasts, see whether its agent runs")
 	case busy(e.Node) || e.asked:
 		return one("working", policy.Wait, "is being updated")
 	case len(e.held) > 0:

@@ -21,8 +21,8 @@ import (
 	"github.com/sluice-gitops/sluice/nodeops/impact"
 )
 
-// stuck is how long an agent may neither end a look nor get anything done in one. One unit may take
-// host.JobTimeout, and a config may come slowly.
+// stuck is how long an agent may neither end a look nor get anything done in one, beside the time
+// between two. One unit may take host.JobTimeout, and a config may come slowly.
 const stuck = 10 * time.Minute
 
 // meter counts what an agent does, between it and its world.
@@ -34,6 +34,7 @@ type meter struct {
 	ticks   prometheus.Histogram
 	errors  *prometheus.CounterVec
 	now     func() time.Time
+	every   time.Duration // between two looks
 
 	mu    sync.Mutex
 	alive time.Time // when something ended last
@@ -54,7 +55,7 @@ var (
 )
 
 // newMeter makes the metrics. None has the node's name: whoever scrapes knows whom.
-func newMeter(in prometheus.Registerer, clock *kube.Clock, now func() time.Time) *meter {
+func newMeter(in prometheus.Registerer, clock *kube.Clock, now func() time.Time, every time.Duration) *meter {
 	m := &meter{
 		phase:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sluice_agent_phase", Help: "1 for how far the node has come with its newest order, else 0."}, []string{"phase"}),
 		drift:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sluice_agent_drift", Help: "How many things on the node are not as ordered."}, []string{"kind"}),
@@ -65,7 +66,7 @@ func newMeter(in prometheus.Registerer, clock *kube.Clock, now func() time.Time)
 			Buckets: []float64{.01, .03, .1, .3, 1, 3, 10, 30, 100, 300},
 		}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sluice_agent_errors_total", Help: "What could not be found out, told or done."}, []string{"what"}),
-		now:    now, alive: now(),
+		now:    now, every: every, alive: now(),
 	}
 	in.MustRegister(m.phase, m.drift, m.order, m.reboots, m.ticks, m.errors)
 	for _, what := range deeds {
@@ -93,13 +94,13 @@ func (s skew) Collect(out chan<- prometheus.Metric) {
 }
 
 // serve puts a meter around an agent, and answers who asks for it until the context ends.
-func serve(ctx context.Context, address string, a *loop.Loop, clock *kube.Clock) error {
+func serve(ctx context.Context, address string, a *loop.Loop, clock *kube.Clock, every time.Duration) error {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("--metrics-listen: %w", err)
 	}
 	registry := prometheus.NewRegistry()
-	m := newMeter(registry, clock, time.Now)
+	m := newMeter(registry, clock, time.Now, every)
 	m.around(a)
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
@@ -166,7 +167,7 @@ func (m *meter) health(w http.ResponseWriter, _ *http.Request) {
 	m.mu.Lock()
 	long := m.now().Sub(m.alive)
 	m.mu.Unlock()
-	if long > stuck {
+	if long > m.every+stuck {
 		http.Error(w, fmt.Sprintf("nothing has ended for %s", long.Round(time.Second)), http.StatusServiceUnavailable)
 		return
 	}

@@ -42,9 +42,12 @@ func (m *metered) restart() {
 	now := func() time.Time { return m.at }
 	m.Loop = &loop.Loop{Inbox: m.inbox, Files: m.disk, Units: &hosttest.Services{}, OS: m.box, Now: now}
 	m.registry = prometheus.NewRegistry()
-	m.meter = newMeter(m.registry, nil, now)
+	m.meter = newMeter(m.registry, nil, now, interval)
 	m.meter.around(m.Loop)
 }
+
+// interval is longer than a look may take: nothing is wrong with an agent that looks so seldom.
+const interval = time.Hour
 
 // look is one tick, as Run has it.
 func (m *metered) look() error {
@@ -134,9 +137,13 @@ func TestMetrics(t *testing.T) {
 // An agent whose look never ends is started anew; one that gets something done in it is not.
 func TestHealth(t *testing.T) {
 	m := newMetered(t)
+	m.at = m.at.Add(interval)
+	if got := answer(m.meter.health); got != 200 {
+		t.Errorf("before the second look it is %d", got)
+	}
 	m.at = m.at.Add(stuck + time.Second)
 	if got := answer(m.meter.health); got != 503 {
-		t.Errorf("after %s it is %d", stuck, got)
+		t.Errorf("%s after it was to look it is %d", stuck, got)
 	}
 	m.meter.did("unit", nil)
 	m.at = m.at.Add(stuck)

@@ -154,7 +154,7 @@ func (s *settings) follow(c *cobra.Command) error {
 		return err
 	}
 	if s.metrics != "" {
-		if err := serve(ctx, s.metrics, agent, clock); err != nil {
+		if err := serve(ctx, s.metrics, agent, clock, s.interval); err != nil {
 			return err
 		}
 	}

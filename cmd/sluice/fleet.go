@@ -34,14 +34,34 @@ func (s snapshot) render(ctx context.Context, commit string) ([]render.Pool, err
 	return result.Pools, err
 }
 
-// outer are the checks that ask the world beside the fleet. Nobody asks it here: what the
-// controller heard of it last stands in the pool's own reasons.
-var outer = []string{"approvals", "signed", "previewMatch", "health", "expression"}
+// outer are the checks that ask the world beside the fleet, which nobody asks here. True is for
+// those that let a node go on that was begun.
+var outer = map[string]bool{"approvals": false, "signed": false, "previewMatch": false, "health": true, "expression": true}
 
-// photograph is what the controller would see now, but for what it asks of others.
+// gate is what the controller asks; outer checks answer what it heard last, which stands in the
+// pools' own reasons. Left out, they would let nodes begin here, for which others seem to wait.
+func (s snapshot) gate() policy.Gate {
+	gate := slices.DeleteFunc(policy.Default(), func(c policy.Check) bool { _, asks := outer[c.Name]; return asks })
+	for _, name := range s.pools() {
+		for _, f := range s.State.Pools[name].Waiting {
+			lets, asks := outer[f.Check]
+			if !asks {
+				continue
+			}
+			gate = append(gate, policy.Check{Name: f.Check, Run: func(r policy.Request) (policy.Outcome, string) {
+				if r.Pool != name || r.Begun && lets {
+					return policy.Allow, ""
+				}
+				return f.Outcome, f.Reason
+			}})
+		}
+	}
+	return gate
+}
+
+// photograph is what the controller would see now; what it asks of others is as it heard it last.
 func (s snapshot) photograph(ctx context.Context) (o reconciler.Observed, err error) {
-	o = reconciler.Observed{Now: s.now, Nodes: s.Nodes, Holds: s.Holds}
-	o.Gate = slices.DeleteFunc(policy.Default(), func(c policy.Check) bool { return slices.Contains(outer, c.Name) })
+	o = reconciler.Observed{Now: s.now, Nodes: s.Nodes, Holds: s.Holds, Gate: s.gate()}
 	o.Head.Revision = s.State.Good
 	if o.Head.Revision.Commit == "" {
 		return o, fmt.Errorf("no revision of the repository was ever seen")
@@ -82,12 +102,15 @@ func (s snapshot) standing(ctx context.Context, name string) (out []reason, err 
 			out = append(out, s.trouble(n)...)
 		}
 	}
+	if _, crewed := all[name]; !crewed && len(s.State.Pools) > 0 && slices.ContainsFunc(s.Nodes, func(n reconciler.Node) bool { return n.Name == name }) {
+		out = append(out, reason{Node: name, Check: "pool", Outcome: policy.Warn, Reason: "no pool selects it by its labels: it gets no orders, and stays as it is"})
+	}
 	for _, node := range slices.Sorted(maps.Keys(all)) {
 		st := all[node]
 		if node != name && (st.Pool == "" || st.Pool != name) {
 			continue
 		}
-		for _, f := range s.heard(st) {
+		for _, f := range st.Why {
 			out = append(out, reason{Pool: st.Pool, Node: node, Check: f.Check, Outcome: f.Outcome, Reason: f.Reason})
 		}
 	}
@@ -111,7 +134,7 @@ func (s snapshot) ordered(name string) (out []reason) {
 		}
 		switch {
 		case n.Order.Generation > n.Report.Generation:
-			out = append(out, reason{Pool: pool, Node: n.Name, Check: "order", Outcome: policy.Wait, Reason: "has not answered its order yet"})
+			out = append(out, reason{Pool: pool, Node: n.Name, Check: "order", Outcome: policy.Wait, Reason: "has not answered its order yet: where that lasts, see whether its agent runs"})
 		case n.Report.Phase == nodeops.Working:
 			out = append(out, reason{Pool: pool, Node: n.Name, Check: "working", Outcome: policy.Wait, Reason: "is being updated"})
 		}
@@ -122,35 +145,24 @@ func (s snapshot) ordered(name string) (out []reason) {
 	return out
 }
 
-// heard adds what the controller heard from others to the reasons of a node that waits.
-func (s snapshot) heard(st reconciler.Standing) []policy.Finding {
-	var more []policy.Finding
-	for _, f := range s.State.Pools[st.Pool].Waiting {
-		if slices.Contains(outer, f.Check) {
-			more = append(more, f)
-		}
-	}
-	free := len(st.Why) == 1 && st.Why[0].Check == "turn"
-	switch {
-	case st.Reached || len(st.Why) == 0 || len(more) == 0:
-		return st.Why
-	case free:
-		return more
-	}
-	return append(more, st.Why...)
-}
-
 // resume says what comes to a pool when nothing holds it any more: the commits that it has not
-// got, and what they cost its nodes.
+// got, and what they cost its nodes. Those that are under way are finished all the same.
 func (s snapshot) resume(ctx context.Context, pool string, all map[string]reconciler.Standing) string {
-	kinds, nodes := map[impact.Kind]int{}, 0
+	kinds, nodes, begun := map[impact.Kind]int{}, 0, 0
 	for _, st := range all {
-		if st.Pool == pool && !st.Reached {
+		switch {
+		case st.Pool != pool || st.Reached:
+		case slices.ContainsFunc(st.Why, func(f policy.Finding) bool { return f.Check == "working" || f.Check == "order" }):
+			begun++
+		default:
 			kinds[st.Cost]++
 			nodes++
 		}
 	}
-	if nodes == 0 {
+	switch {
+	case nodes == 0 && begun > 0:
+		return "when it goes on nothing more comes: all that is left is under way"
+	case nodes == 0:
 		return "when it goes on nothing comes: every node is what the newest commit asks"
 	}
 	var costs []string

@@ -56,6 +56,9 @@ func obey(t *testing.T, plane *cluster.Plane) {
 		t.Fatal(err)
 	}
 	for _, home := range homes.Items {
+		if home.Status.BootID == "" && home.Spec.Generation == 0 {
+			plane.Kubectl(t, "patch", "nodeconfig", home.Name, "--subresource=status", "--type=merge", "-p", `{"status": {"bootID": "b"}}`)
+		}
 		if home.Spec.Generation > home.Status.Generation {
 			plane.Kubectl(t, "patch", "nodeconfig", home.Name, "--subresource=status", "--type=merge", "-p",
 				fmt.Sprintf(`{"status": {"generation": %d, "config": %q, "phase": "done", "bootID": "b"}}`, home.Spec.Generation, home.Spec.Config))

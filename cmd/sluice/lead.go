@@ -179,6 +179,7 @@ func (k kubeFleet) wire(client *kube.Client, a asked, set settings, board *kube.
 		Guard:  guard,
 		Self:   set.Self,
 		Poll:   set.Poll,
+		Hands:  8, // what a write takes is mostly the server's time
 		Now:    time.Now,
 		Log:    log,
 	}, nil

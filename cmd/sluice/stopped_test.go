@@ -170,7 +170,10 @@ func TestALeaderThatWasStoppedWritesNothingWhenItWakes(t *testing.T) {
 	}
 	evicts := func(w *wiretap) bool { return strings.Contains(strings.Join(w.since(0), " "), "/eviction") }
 	one := startProcess(t, binary, args(first)...)
-	until("the first asks pods to leave", func() bool { return evicts(first) })
+	until("the first asks pods to leave", func() bool {
+		obey(t, &plane) // agents that say nothing are given nothing
+		return evicts(first)
+	})
 	two := startProcess(t, binary, args(second)...)
 	until("the second waits", func() bool { _, asked := second.count(); return asked > 0 })
 

@@ -2,6 +2,8 @@ package host_test
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -152,6 +154,33 @@ func TestPutChangesNothingOnAFullDisk(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 3 {
 		t.Errorf("something was left on the full disk: %v", entries)
+	}
+}
+
+// What a node reports of a disk must read the same at each attempt, and name no file but the one asked for.
+func TestPutSaysTheSameAtEachAttempt(t *testing.T) {
+	for no, want := range map[syscall.Errno]string{
+		syscall.ENOSPC: `write "/b": no space left on device: free space, and push again`,
+		syscall.EROFS:  `write "/b": read-only file system`,
+	} {
+		for _, at := range []string{"create", "write", "sync", "rename"} {
+			f, fd := open(t, t.TempDir()), 10
+			f.Trace = func(change, p string) error {
+				if change != at {
+					return nil
+				}
+				fd++
+				return &fs.PathError{Op: change, Path: fmt.Sprintf("/proc/self/fd/%d/.sluice-a7", fd), Err: no}
+			}
+			for range 2 {
+				if err := f.Put(agent.Tree{"/b": hosttest.Text(0o644, "b")}); !errors.Is(err, no) || err.Error() != want {
+					t.Errorf("%s: %v, want %s", at, err, want)
+				}
+			}
+			if fd != 12 {
+				t.Errorf("%s was met %d times", at, fd-10)
+			}
+		}
 	}
 }
 

@@ -25,10 +25,10 @@ func (f *Files) Put(tree agent.Tree) error {
 	for _, p := range paths {
 		have, err := f.Look(p)
 		if err != nil {
-			return fmt.Errorf("look at %q: %w", p, err)
+			return fmt.Errorf("look at %q: %w", p, plain(err))
 		}
 		if err := f.sweep(p); err != nil {
-			return fmt.Errorf("sweep beside %q: %w", p, err)
+			return fmt.Errorf("sweep beside %q: %w", p, plain(err))
 		}
 		want := tree[p]
 		switch {
@@ -41,8 +41,9 @@ func (f *Files) Put(tree agent.Tree) error {
 			continue
 		}
 		if err := f.stage(p, want, have); err != nil {
+			err = plain(err)
 			for _, s := range append(staged, p) { // a full disk must not stay full because of us
-				err = errors.Join(err, f.sweep(s))
+				err = errors.Join(err, plain(f.sweep(s)))
 			}
 			return fmt.Errorf("write %q: %w", p, err)
 		}
@@ -57,13 +58,13 @@ func (f *Files) commit(tree agent.Tree, staged, gone []string) error {
 	touched := map[string]bool{}
 	for _, p := range slices.Backward(gone) {
 		if err := f.remove(p, tree[p].Kind); err != nil {
-			return fmt.Errorf("remove %q: %w", p, err)
+			return fmt.Errorf("remove %q: %w", p, plain(err))
 		}
 		touched[path.Dir(p)] = true
 	}
 	for _, p := range staged {
 		if err := f.rename(p); err != nil {
-			return fmt.Errorf("write %q: %w", p, err)
+			return fmt.Errorf("write %q: %w", p, plain(err))
 		}
 		touched[path.Dir(p)] = true
 	}
@@ -77,10 +78,23 @@ func (f *Files) commit(tree agent.Tree, staged, gone []string) error {
 			dir.Close()
 		}
 		if err != nil {
-			return fmt.Errorf("sync %q: %w", p, err)
+			return fmt.Errorf("sync %q: %w", p, plain(err))
 		}
 	}
 	return nil
+}
+
+// plain is an error without the names that we write under: they are nobody's business, and differ
+// at each attempt, where an error that stays must read the same.
+func plain(err error) error {
+	var no syscall.Errno
+	switch {
+	case !errors.As(err, &no):
+		return err
+	case no == syscall.ENOSPC:
+		return fmt.Errorf("%w: free space, and push again", no)
+	}
+	return no
 }
 
 // temp is the name under which a path's new content waits, in the same directory. It is always

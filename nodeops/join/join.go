@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-gitops/sluice/machine"
@@ -42,8 +43,9 @@ type Server struct {
 	Log      *slog.Logger
 	Asked    func(code int) // told of every answer, by many goroutines at once; nil tells nobody
 
-	shelf shelf
-	slots slots
+	shelf  shelf
+	slots  slots
+	silent atomic.Bool // the last that asked heard that it cannot be found out, and the log has why
 }
 
 const (
@@ -120,7 +122,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		said = append(said, "config", machine.Digest(want).Short())
 	}
 	if a.trouble != nil {
-		level, said = slog.LevelWarn, append(said, "error", a.trouble)
+		said = append(said, "error", a.trouble)
+		// A thousand nodes that ask again and again would say the same. Whoever goes away early tells nothing.
+		if r.Context().Err() == nil && !s.silent.Swap(true) {
+			level = slog.LevelWarn
+		}
+	}
+	if a.code == http.StatusOK {
+		s.silent.Store(false)
 	}
 	s.Log.Log(r.Context(), level, "content", said...)
 }

@@ -146,6 +146,39 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// While nothing can be found out, the log says why once: each node asks again and again.
+func TestTheLogHasATroubleOnce(t *testing.T) {
+	var log bytes.Buffer
+	r := newRegistry()
+	s := &Server{Registry: r, Log: slog.New(slog.NewTextHandler(&log, nil))}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for _, c := range []struct {
+		name string
+		ctx  context.Context
+		away error
+		code int
+		want int
+	}{
+		{"all is well", t.Context(), nil, 200, 0},
+		{"one that has left tells nothing", gone, errors.New("it left"), 503, 0},
+		{"nobody answers", t.Context(), errors.New("no answer to a"), 503, 1},
+		{"nor to the next", t.Context(), errors.New("no answer to b"), 503, 0},
+		{"all is well again", t.Context(), nil, 200, 0},
+		{"until it is not", t.Context(), errors.New("no answer to a"), 503, 1},
+	} {
+		log.Reset()
+		r.silent = c.away
+		q := httptest.NewRequestWithContext(c.ctx, "GET", "/configs/"+d1, nil)
+		q.Header.Set("Authorization", "Bearer token-a")
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, q)
+		if got := strings.Count(log.String(), "level=WARN"); w.Code != c.code || got != c.want {
+			t.Errorf("%s: answers %d and warns %d times, want %d and %d: %s", c.name, w.Code, got, c.code, c.want, &log)
+		}
+	}
+}
+
 // rig is a server as agents reach it.
 type rig struct {
 	*testing.T

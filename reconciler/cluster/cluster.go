@@ -41,6 +41,7 @@ type Collector struct {
 	budgets   []budget
 	services  []key
 	endpoints map[key]map[string]bool // of a Service: the names of the pods that are ready
+	sliced    bool                    // an EndpointSlice was there, whether or not anything in it is ready
 	workloads map[owner]*blockers.Workload
 	parents   map[owner]owner // of a ReplicaSet: its Deployment
 	sets      map[key]bool    // DaemonSets
@@ -113,6 +114,7 @@ func (c *Collector) workload(kind, namespace, name string, replicas *int32) {
 // slice notes the ready pods of a Service. An endpoint that does not say is ready, as its consumers
 // are told to read it.
 func (c *Collector) slice(o *discoveryv1.EndpointSlice) {
+	c.sliced = true
 	service := key{o.Namespace, o.Labels[discoveryv1.LabelServiceName]}
 	for _, e := range o.Endpoints {
 		ready := e.Conditions.Ready == nil || *e.Conditions.Ready

@@ -45,7 +45,7 @@ func (c *Collector) missing() ([]string, error) {
 			want["Deployment"] = true
 		}
 	}
-	if len(c.services) > 0 && len(c.endpoints) == 0 {
+	if len(c.services) > 0 && !c.sliced {
 		want["EndpointSlice"] = true
 	}
 	return slices.Sorted(maps.Keys(want)), nil

@@ -172,6 +172,20 @@ func TestMissingKinds(t *testing.T) {
 	}
 }
 
+// TestNothingIsReady holds that slices without a ready pod are no slices that were left out.
+func TestNothingIsReady(t *testing.T) {
+	var w world
+	w.node("a")
+	w.service("shop", "web")
+	if s := w.recorded(t); len(s.Missing) > 0 {
+		t.Errorf("missing %v of a record that has it all", s.Missing)
+	}
+	w.objects = w.objects[:len(w.objects)-1]
+	if s := w.recorded(t); !reflect.DeepEqual(s.Missing, []string{"EndpointSlice"}) {
+		t.Errorf("missing %v, want the slices", s.Missing)
+	}
+}
+
 // TestTotals counts what becomes of the pods.
 func TestTotals(t *testing.T) {
 	w := shop()

@@ -60,8 +60,8 @@ func (b *Board) Show(ctx context.Context, state reconciler.State) error {
 		errs = append(errs, b.pool(ctx, name, state.Pools[name], has[name], now))
 		delete(has, name)
 	}
-	for name := range has {
-		if err := b.Client.pools.Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+	for name, old := range has {
+		if err := b.Client.pools.Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &old.UID}}); err != nil && !apierrors.IsNotFound(err) {
 			errs = append(errs, fmt.Errorf("delete Pool %s: %w", name, err))
 		}
 	}
@@ -223,9 +223,9 @@ func (b *Board) standing(asked v1alpha1.Source) v1alpha1.Standing {
 	return v1alpha1.Standing{Reason: "Following", Message: "the newest revision is in force"}
 }
 
-// elsewhere says that a revision is of another repository or branch.
+// elsewhere says that a revision is of another repository or branch; one that names none is not.
 func elsewhere(r source.Revision, asked v1alpha1.Source) bool {
-	return r.Repo != asked.URL || r.Ref != "refs/heads/"+cmp.Or(asked.Branch, "main")
+	return r.Repo != "" && r.Repo != asked.URL || r.Ref != "" && r.Ref != "refs/heads/"+cmp.Or(asked.Branch, "main")
 }
 
 // unheard is why pushes are not seen.

@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/metadata"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -80,12 +79,8 @@ type shelved struct {
 
 // shelves are all configs of this fleet, the one kept last first. Their contents are not read.
 func (s *Store) shelves(ctx context.Context) ([]*shelved, error) {
-	client, err := metadata.NewForConfig(s.Client.config)
-	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
 	mine := labels.SelectorFromSet(labels.Set{fleetLabel: s.Fleet}).String()
-	secrets, err := client.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(s.Namespace).List(ctx, metav1.ListOptions{LabelSelector: mine})
+	secrets, err := s.Client.meta.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(s.Namespace).List(ctx, metav1.ListOptions{LabelSelector: mine})
 	if err != nil {
 		return nil, fmt.Errorf("list configs: %w", err)
 	}

@@ -163,16 +163,18 @@ func TestHowMuchAStateHolds(t *testing.T) {
 	dice := rand.New(rand.NewPCG(1, 2))
 	crowd := func(n int) reconciler.State {
 		p := reconciler.Pool{Phase: reconciler.Progressing, Target: small(1).Digest(), Begun: map[string]reconciler.Begun{}, Lately: map[string]time.Time{}, Skipped: map[string]string{}}
+		sent := map[string][]machine.Digest{}
 		for i := range n {
 			at := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC).Add(time.Duration(dice.Int64N(int64(time.Hour))))
 			name := fmt.Sprintf("ip-10-%d-%d-%d.eu-central-1.compute.internal", dice.IntN(256), dice.IntN(256), i)
-			p.Begun[name] = reconciler.Begun{At: at, Kind: "reboot", Sent: []machine.Digest{small(0).Digest(), small(1).Digest()}, Drain: at}
+			p.Begun[name] = reconciler.Begun{At: at, Kind: "reboot", Drain: at}
+			sent[name] = []machine.Digest{small(0).Digest(), small(1).Digest()}
 			p.Lately[name] = at
 			if i%10 == 0 {
 				p.Skipped[name] = fmt.Sprintf("node %s restored: unit kubelet.service is failed since %s", name, at)
 			}
 		}
-		return reconciler.State{Generation: 1, Pools: map[string]reconciler.Pool{"worker": p}}
+		return reconciler.State{Generation: 1, Pools: map[string]reconciler.Pool{"worker": p}, Sent: sent}
 	}
 	packed, err := pack(crowd(5000))
 	if err != nil {

@@ -108,7 +108,7 @@ func (f *Fleet) sign(ctx context.Context, name string, owner *string, wanted fun
 func (f *Fleet) edit(ctx context.Context, name string, change func(*corev1.Node) (meta, spec map[string]any, err error)) error {
 	nodes := f.Client.core.CoreV1().Nodes()
 	for i := range again {
-		n := f.memory.nodes[name]
+		n := f.memory.node(name)
 		if i > 0 || n == nil {
 			var err error
 			if n, err = nodes.Get(ctx, name, metav1.GetOptions{}); err != nil {

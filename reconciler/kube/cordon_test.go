@@ -12,7 +12,7 @@ import (
 // TestWhoseCordon: the mark says that we did, the server says who did last.
 func TestWhoseCordon(t *testing.T) {
 	by := func(manager, fields string) metav1.ManagedFieldsEntry {
-		return metav1.ManagedFieldsEntry{Manager: manager, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}
+		return metav1.ManagedFieldsEntry{Manager: manager, FieldsV1: metav1.NewFieldsV1(fields)}
 	}
 	const cordon, mine = `{"f:spec":{"f:unschedulable":{}}}`, `{"f:metadata":{"f:annotations":{"f:sluice.dev/cordoned-by":{}}}}`
 	for _, tt := range []struct {

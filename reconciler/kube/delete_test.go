@@ -35,6 +35,7 @@ func TestAFleetThatIsDeletedInMidRollout(t *testing.T) {
 	source, files := &looptest.FakeSource{}, reboots("a")
 	files["pool.yaml"] += "spec: {maxUnavailable: 2}\n"
 	source.Push(files)
+	w.wake()
 	l := w.controller(source, nil)
 	l.Desk = Office{Desk{w.client, "f"}}
 	hands := w.fleet()

@@ -21,8 +21,8 @@ import (
 	"github.com/sluice-gitops/sluice/reconciler"
 )
 
-// Fleet is the nodes of a cluster. It is a loop.Fleet. Its fields are set before its first use; its
-// methods are called by one goroutine.
+// Fleet is the nodes of a cluster. It is a loop.Fleet. Its fields are set before its first use. Send,
+// Drain, Uncordon and Close may be called by several goroutines, the others by one, and then by no other.
 type Fleet struct {
 	Client  *Client
 	Evictor *Client       // looks at pods and evicts them, so that a wave of drains waits in a line of its own; nil: Client
@@ -53,7 +53,7 @@ func (f *Fleet) Nodes(ctx context.Context) ([]reconciler.Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list NodeConfigs: %w", err)
 	}
-	f.memory = memory{map[string]*corev1.Node{}, map[string]*v1alpha1.NodeConfig{}, map[string]bool{}}
+	f.memory.forget()
 	var out []reconciler.Node
 	err = pages(ctx, f.Client.core.CoreV1().Nodes().List, func(page *corev1.NodeList) error {
 		if err := f.enroll(ctx, page.Items, homes); err != nil {
@@ -107,12 +107,13 @@ func (f *Fleet) picture(node *corev1.Node, home *v1alpha1.NodeConfig) reconciler
 	for _, c := range node.Status.Conditions {
 		n.Conditions[string(c.Type)] = c.Status == corev1.ConditionTrue
 	}
-	if home == nil {
+	if n.Mute = home == nil; n.Mute {
 		return n
 	}
 	order, wrongOrder := home.Spec.Order(node.Name)
 	report, wrongReport := home.Status.Report()
 	n.Order, n.Report = order, report
+	n.Mute = reflect.DeepEqual(report, nodeops.Report{}) // whatever an agent says names its boot
 	if stale(node, report) {
 		n.Ready, n.Conditions[string(corev1.NodeReady)] = false, false
 	}
@@ -206,12 +207,12 @@ func (f *Fleet) Send(ctx context.Context, order nodeops.Order) error {
 		return err
 	}
 	if f.memory.recalled[order.Node] && impact.Drains(order.Ceiling) {
-		if drained, _, err := f.emptiness(ctx, f.memory.nodes[order.Node]); err != nil || !drained {
+		if drained, _, err := f.emptiness(ctx, f.memory.node(order.Node)); err != nil || !drained {
 			return cmp.Or(err, errors.New("pods have come to it since it was emptied"))
 		}
 	}
 	for i := range again {
-		home := f.memory.homes[order.Node]
+		home := f.memory.home(order.Node)
 		if i > 0 || home == nil {
 			node, err := f.Client.core.CoreV1().Nodes().Get(ctx, order.Node, metav1.GetOptions{})
 			if err != nil {
@@ -228,7 +229,6 @@ func (f *Fleet) Send(ctx context.Context, order nodeops.Order) error {
 		if want, err := spec.Order(order.Node); err == nil && wrong == nil && reflect.DeepEqual(want, has) {
 			return nil
 		}
-		home = home.DeepCopy()
 		home.Spec = spec
 		if home, err = f.Client.configs.Update(ctx, home, updating); err == nil {
 			f.memory.noteHome(home)
@@ -258,7 +258,7 @@ func (f *Fleet) lookInto(ctx context.Context, out []reconciler.Node) error {
 		slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-slots }()
-			n.Drained, n.Blocked, errs[i] = f.emptiness(ctx, f.memory.nodes[n.Name])
+			n.Drained, n.Blocked, errs[i] = f.emptiness(ctx, f.memory.node(n.Name))
 			if !f.Enroll && apierrors.IsForbidden(errs[i]) {
 				errs[i] = nil // who only reads, and no pods, is not told how empty it is
 			}

@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/gentype"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/flowcontrol"
 
@@ -42,6 +43,7 @@ type Client struct {
 
 	config  *rest.Config // as it was given
 	core    kubernetes.Interface
+	meta    metadata.Interface // of any object, without its contents
 	fleets  *gentype.ClientWithList[*v1alpha1.Fleet, *v1alpha1.FleetList]
 	pools   *gentype.ClientWithList[*v1alpha1.Pool, *v1alpha1.PoolList]
 	configs *gentype.ClientWithList[*v1alpha1.NodeConfig, *v1alpha1.NodeConfigList]
@@ -69,6 +71,9 @@ func Connect(config *rest.Config) (*Client, error) {
 	proto.ContentType, proto.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
 	core, err := kubernetes.NewForConfig(proto)
 	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	if c.meta, err = metadata.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	scheme := runtime.NewScheme()

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +18,7 @@ import (
 // that is remembered: where another came before, the server refuses it, and the object is read anew.
 // That saves the reading before each write, and can mislead nobody.
 type memory struct {
+	mu    sync.Mutex
 	nodes map[string]*corev1.Node
 	homes map[string]*v1alpha1.NodeConfig // those that are of these very nodes
 
@@ -38,7 +40,7 @@ func (f *Fleet) recall(n *reconciler.Node) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if job := f.job(n.Name); job.running && job.rounds > 0 && time.Since(job.looked) < 2*f.pause() {
-		if drained, blocked := job.standing(f.memory.nodes[n.Name]); !drained {
+		if drained, blocked := job.standing(f.memory.node(n.Name)); !drained {
 			n.Drained, n.Blocked = false, blocked
 			return true
 		}
@@ -93,8 +95,31 @@ func remnant(n *corev1.Node) *corev1.Node {
 	return out
 }
 
+// forget begins anew.
+func (m *memory) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.nodes, m.homes, m.recalled = map[string]*corev1.Node{}, map[string]*v1alpha1.NodeConfig{}, map[string]bool{}
+}
+
+// node is a node as it was seen last; nil: it was not.
+func (m *memory) node(name string) *corev1.Node {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.nodes[name]
+}
+
+// home is a node's NodeConfig as it was seen last, for the caller to change; nil: it was not.
+func (m *memory) home(name string) *v1alpha1.NodeConfig {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.homes[name].DeepCopy()
+}
+
 // note remembers a node that was written.
 func (m *memory) note(n *corev1.Node) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.nodes != nil {
 		m.nodes[n.Name] = remnant(n)
 	}
@@ -102,6 +127,8 @@ func (m *memory) note(n *corev1.Node) {
 
 // noteHome remembers a NodeConfig that was written.
 func (m *memory) noteHome(c *v1alpha1.NodeConfig) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.homes != nil {
 		c.Status = v1alpha1.NodeConfigStatus{}
 		m.homes[c.Name] = c

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,6 +40,7 @@ func TestANodeOfACrowdIsSeenEmptyBeforeItsNextOrder(t *testing.T) {
 		}
 		return true
 	})
+	f.emptied["w1"] = time.Now().Add(time.Hour) // however slow this machine is
 	w.pod("late", "w1", func(p *corev1.Pod) { p.OwnerReferences = nil })
 	if !w.node(f, "w1").Drained {
 		t.Error("one that is at work on its order was looked into again")

@@ -62,10 +62,22 @@ func (w *world) agents(f *Fleet) {
 	for _, home := range homes.Items {
 		order, err := home.Spec.Order(home.Name)
 		w.must(err)
-		if order.Generation > uint64(home.Status.Generation) {
+		switch {
+		case order.Generation == 0 && home.Status.BootID == "":
+			w.must(say(w.Context(), w.client, f, home.Name, nodeops.Report{BootID: "b"}))
+		case order.Generation > uint64(home.Status.Generation):
 			w.must(say(w.Context(), w.client, f, home.Name, nodeops.Report{Generation: order.Generation, Config: order.Config, Phase: nodeops.Done, BootID: "b"}))
 		}
 	}
+}
+
+// wake lets every agent say that it is there.
+func (w *world) wake() {
+	w.Helper()
+	f := w.fleet()
+	_, err := f.Nodes(w.Context()) // which gives each node its NodeConfig
+	w.must(err)
+	w.agents(f)
 }
 
 // web is three pods anywhere, of which two must always be there.
@@ -211,6 +223,7 @@ func TestWhatHoldsUpARolloutIsSaid(t *testing.T) {
 	source, files := &looptest.FakeSource{}, reboots("a")
 	files["pool.yaml"] += "spec: {maxUnavailable: 2}\n" // the foreign cordon takes one
 	source.Push(files)
+	w.wake()
 	l := w.controller(source, nil)
 	says := func(words ...string) {
 		t.Helper()

@@ -211,7 +211,11 @@ func (s *Store) put(ctx context.Context, secret *corev1.Secret) error {
 		if !apierrors.IsAlreadyExists(err) {
 			return err
 		}
-		if err := secrets.Delete(ctx, secret.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		has, err := secrets.Get(ctx, secret.Name, metav1.GetOptions{})
+		if err == nil { // that very one: one that another has put there meanwhile may be whole
+			err = secrets.Delete(ctx, secret.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &has.UID}})
+		}
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 			return err
 		}
 	}

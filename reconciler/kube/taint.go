@@ -48,7 +48,7 @@ func (f *Fleet) Mark(ctx context.Context, want map[string]bool) error {
 
 // tainted says that a node had our taint when it was seen last.
 func (f *Fleet) tainted(name string) bool {
-	n := f.memory.nodes[name]
+	n := f.memory.node(name)
 	return n != nil && slices.ContainsFunc(n.Spec.Taints, isOutdated)
 }
 

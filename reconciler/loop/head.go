@@ -25,11 +25,15 @@ func (l *Loop) head(ctx context.Context, state reconciler.State, allowed string,
 		o.Rewound = &reconciler.Broken{Revision: newest, Why: why}
 		return l.fall(ctx, state, newest.Commit, o)
 	}
+	if l.eyes.gitErr != nil && newest.Commit == state.Good.Commit {
+		return l.fall(ctx, state, newest.Commit, o) // which need not ask a remote that is silent
+	}
 	seen, err := l.render(ctx, newest.Commit)
-	if err != nil && state.Good.Commit != "" && state.Good.Commit != newest.Commit {
-		l.Log.Warn("the newest revision cannot be read; the last good one stays in force", "commit", newest.Short(), "error", err)
-		newest = state.Good
-		seen, err = l.render(ctx, newest.Commit)
+	if err != nil && state.Good.Commit != "" {
+		if state.Good.Commit != newest.Commit {
+			l.Log.Warn("the newest revision cannot be read; the last good one stays in force", "commit", newest.Short(), "error", err)
+		}
+		return l.fall(ctx, state, state.Good.Commit, o)
 	}
 	if err != nil {
 		return fmt.Errorf("render %s: %w", newest.Short(), err)
@@ -49,15 +53,61 @@ func (l *Loop) fall(ctx context.Context, state reconciler.State, newest string, 
 	if state.Good.Commit == "" {
 		return nil
 	}
-	good, err := l.render(ctx, state.Good.Commit)
+	pools, err := l.good(ctx, state)
 	if err != nil && o.Rewound != nil {
 		return fmt.Errorf("render %s: %w; %s", state.Good.Short(), err, o.Rewound.Why)
 	}
 	if err != nil {
 		return fmt.Errorf("render %s: %w", state.Good.Short(), err)
 	}
-	o.Head = reconciler.Head{Revision: state.Good, Pools: good.result.Pools}
+	o.Head = reconciler.Head{Revision: state.Good, Pools: pools}
 	return nil
+}
+
+// good are the pools of the last good revision: rendered, or as they are remembered where that needs a
+// remote which is silent.
+func (l *Loop) good(ctx context.Context, state reconciler.State) ([]render.Pool, error) {
+	if _, seen := l.eyes.rendered[state.Good.Commit]; !seen && l.eyes.gitErr != nil {
+		if pools, err := l.recall(ctx, state); err == nil {
+			return pools, nil
+		}
+	}
+	r, err := l.render(ctx, state.Good.Commit)
+	if err == nil {
+		return r.result.Pools, nil
+	}
+	pools, lost := l.recall(ctx, state)
+	if lost != nil {
+		return nil, fmt.Errorf("%w; and it is not remembered: %w", err, lost)
+	}
+	return pools, nil
+}
+
+// recall is the last good revision from what is remembered of it, where it cannot be read: a
+// controller that started while Git is silent must finish, too, what is under way.
+func (l *Loop) recall(ctx context.Context, state reconciler.State) ([]render.Pool, error) {
+	if len(state.Outlines) == 0 {
+		return nil, errors.New("the state holds no pools")
+	}
+	out := make([]render.Pool, len(state.Outlines))
+	for i, o := range state.Outlines {
+		c, ok := l.eyes.kept[o.Target]
+		if !ok {
+			var err error
+			if c, ok, err = l.Store.Config(ctx, o.Target); err != nil {
+				return nil, fmt.Errorf("read config %s: %w", o.Target.Short(), err)
+			}
+		}
+		if !ok || o.Of != state.Good.Commit {
+			return nil, fmt.Errorf("config %s of pool %s is not kept", o.Target.Short(), o.Name)
+		}
+		l.learn(o.Target, c)
+		var err error
+		if out[i], err = o.Pool(c); err != nil {
+			return nil, fmt.Errorf("recall %s: %w", state.Good.Short(), err)
+		}
+	}
+	return out, nil
 }
 
 // between lists what the branch went through since it was last seen.

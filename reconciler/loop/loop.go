@@ -60,6 +60,8 @@ type Fleet interface {
 	Drain(context.Context, reconciler.Drain) error
 	// Uncordon releases a cordon of ours, and no other.
 	Uncordon(ctx context.Context, node string) error
+
+	// Where a Loop has several Hands, Send, Drain and Uncordon are called for several nodes at once.
 }
 
 // Marker is a Fleet that can ask new work to go elsewhere.
@@ -115,13 +117,15 @@ type Loop struct {
 	Guard  *policy.Rollout // the operator's own rules; nil is none
 	Self   string          // the node that this controller runs on; "" is none of the fleet's
 	Poll   time.Duration   // how often the remote is asked; zero asks at every tick
+	Hands  int             // how many nodes are sent to, drained and uncordoned at once; zero is one, more need a Fleet that takes it
 	Now    func() time.Time
 	Log    *slog.Logger
 	Watch  func(Look) // told after each tick, by the same goroutine; nil tells nobody
 
-	eyes  eyes
-	shut  backoff // of the forge
-	saves int     // since the tick began
+	eyes   eyes
+	shut   backoff                     // of the forge
+	saves  int                         // since the tick began
+	drains map[string]reconciler.Drain // that go on, as they were logged
 }
 
 // Tick looks once, decides once, and does what was decided. It says whether anything is moving,
@@ -182,23 +186,10 @@ func (l *Loop) Git() error { return l.eyes.gitErr }
 // answer holds back no node, and is no error of the tick. It says whether a node was moved or
 // something was said.
 func (l *Loop) perform(ctx context.Context, state reconciler.State, effects []reconciler.Effect) (moved bool, err error) {
-	var errs []error
-	do := func(err error, verb string, args ...any) {
-		moved = true
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s %v: %w", verb, args[1], err))
-			return
-		}
-		l.Log.Info(verb, args...)
-	}
+	moved, errs := l.move(ctx, effects)
 	for _, e := range effects {
 		switch e := e.(type) {
-		case reconciler.Send:
-			do(l.Fleet.Send(ctx, e.Order), "send", "node", e.Order.Node, "generation", e.Order.Generation, "config", e.Order.Config.Short(), "ceiling", e.Order.Ceiling)
-		case reconciler.Drain:
-			do(l.Fleet.Drain(ctx, e), "drain", "node", e.Node)
-		case reconciler.Uncordon:
-			do(l.Fleet.Uncordon(ctx, e.Node), "uncordon", "node", e.Node)
+		case reconciler.Send, reconciler.Drain, reconciler.Uncordon: // done
 		case reconciler.Post:
 			said, err := l.tell(ctx, &state, func(s reconciler.State) reconciler.State { return s.Heard(e.Status) },
 				func() error { return l.Forge.Post(ctx, e.Status) })
@@ -248,8 +239,12 @@ func (l *Loop) tell(ctx context.Context, state *reconciler.State, heard func(rec
 	return true, nil
 }
 
+// idle is how long a fleet at rest is not looked at: a window opens, a hold ends and a node fails
+// however seldom Git is asked.
+const idle = 30 * time.Second
+
 // Run ticks until the context ends: soon after a tick in which something moved, at the latest
-// after the poll interval, at once when woken. Git is asked once per poll interval all the same. A
+// after the poll interval or half a minute, at once when woken. Git is asked once per poll interval all the same. A
 // tick that fails is repeated soon, and then less and less often; what it fails of is logged once.
 func (l *Loop) Run(ctx context.Context, soon time.Duration, wake <-chan struct{}) error {
 	fails, last := 0, ""
@@ -258,7 +253,7 @@ func (l *Loop) Run(ctx context.Context, soon time.Duration, wake <-chan struct{}
 		if ctx.Err() != nil {
 			return nil
 		}
-		pause := l.Poll
+		pause := min(l.Poll, idle)
 		if moving || err != nil {
 			pause = min(pause, soon)
 		}

@@ -1,8 +1,11 @@
 package loop_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -388,6 +391,36 @@ func TestRun(t *testing.T) {
 		stop()
 		if err := <-ended; err != nil {
 			t.Errorf("stopped: %v", err)
+		}
+	})
+}
+
+// TestAFleetIsLookedAtHoweverSeldomGitIsAsked: a window that opens for an hour must not be missed
+// because the remote is asked once a day; and a remote that is away all that time is one line.
+func TestAFleetIsLookedAtHoweverSeldomGitIsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var ticks atomic.Int64
+		var log bytes.Buffer
+		w.loop.Poll, w.loop.Now, w.loop.Log = 6*time.Hour, time.Now, slog.New(slog.NewTextHandler(&log, nil))
+		w.fleet.looked = func() { ticks.Add(1) }
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		w.source.Fail(errors.New("no route to host"))
+		go func() { ended <- w.loop.Run(ctx, time.Second, nil) }()
+		time.Sleep(24*time.Hour + time.Minute)
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("stopped: %v", err)
+		}
+		if n := w.source.Looks(); n != 5 {
+			t.Errorf("Git is asked %d times in a day, want 5", n)
+		}
+		if n := ticks.Load(); n < 24*120 || n > 24*120+5 {
+			t.Errorf("the fleet is looked at %d times in a day, want every half minute", n)
+		}
+		if n := strings.Count(log.String(), "git does not answer"); n != 1 {
+			t.Errorf("that Git is away is logged %d times", n)
 		}
 	})
 }

@@ -93,9 +93,10 @@ func Unreadable(err error) policy.Hold {
 func (l *Loop) look(ctx context.Context) {
 	if now := l.Now(); l.eyes.looked.IsZero() || now.Sub(l.eyes.looked) >= l.Poll {
 		sighting, err := l.Source.Look(ctx)
-		if l.eyes.gitErr = err; err != nil {
+		if err != nil && (l.eyes.gitErr == nil || l.eyes.gitErr.Error() != err.Error()) {
 			l.Log.Warn("git does not answer; the last revision stays in force", "error", err)
 		}
+		l.eyes.gitErr = err
 		if sighting.Head.Commit != "" {
 			l.eyes.sighting = sighting
 		}

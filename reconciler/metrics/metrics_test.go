@@ -255,6 +255,11 @@ func TestCounts(t *testing.T) {
 			[]func(*loop.Look){func(k *loop.Look) { k.Seen.Head.Pools[1].Policy = k.Seen.Head.Pools[0].Policy }},
 			`sluice_pool_window_open{fleet="prod",pool="worker"} 0`,
 		},
+		{
+			"a node that has failed is drained as any other",
+			[]func(*loop.Look){func(k *loop.Look) { k.Seen.Nodes[3].Report.Phase = nodeops.Failed }},
+			`sluice_node_drain_begun_timestamp_seconds{fleet="prod",node="w2",pool="worker"} 1.7954322e+09`,
+		},
 		{"saves add up", []func(*loop.Look){still, still}, `sluice_state_saves_total{fleet="prod"} 4`},
 		{
 			"since when a node does not answer stays what it was",

@@ -253,7 +253,7 @@ func nodesUnderWay(k loop.Look, home map[string]string, unanswered map[string]ti
 		if begun {
 			out = append(out, one("sluice_node_update_begun_timestamp_seconds", seconds(b.At), pool, n.Name))
 		}
-		if begun && !b.Drain.IsZero() && phaseOf(n, p.Target) == "draining" {
+		if begun && !b.Drain.IsZero() && ours && !n.Drained && phaseOf(n, p.Target) != "updating" {
 			out = append(out, one("sluice_node_drain_begun_timestamp_seconds", seconds(b.Drain), pool, n.Name))
 		}
 		if ours && n.Blocked != "" {

@@ -132,7 +132,7 @@ func (w *world) price(p *Pool, in Input, merged render.Pool) {
 // charge is what the way of a node costs, from wherever it may be, as Step reckons. It is false
 // where the node is what it will be.
 func (w *world) charge(n *reconciler.Node, to render.Pool, paid map[machine.Digest]bill) (worst bill, moves bool) {
-	for _, has := range append(w.state.Pools[w.home[n.Name]].Bound(n), n.Report.Config) {
+	for _, has := range append(w.state.Bound(n), n.Report.Config) {
 		if has == to.Target() {
 			continue
 		}

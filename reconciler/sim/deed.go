@@ -100,7 +100,7 @@ func (w *World) take(n *node) {
 	switch {
 	case cost > n.Order.Ceiling:
 		n.Report.Phase, n.Report.Why = nodeops.Refused, fmt.Sprintf("costs %s, allowed is %s", cost, n.Order.Ceiling)
-		w.violate("%s was ordered to do worse than it was told: %s", n.Name, n.Report.Why)
+		w.keepsToCeilings(n)
 	case cost > impact.Nothing && !n.Order.NotAfter.IsZero() && w.Now.After(n.Order.NotAfter):
 		n.Report.Phase, n.Report.Why = nodeops.Expired, "its time had passed"
 	case w.poison[n.Order.Config] == "validate":
@@ -159,7 +159,7 @@ func (w *World) finish(n *node) {
 // forget is an agent whose memory is deleted: it takes no order that was there before, and cannot
 // say what it is.
 func (w *World) forget(n *node) {
-	n.work, n.sours, n.taken, n.boots = 0, 0, nodeops.Order{}, nil
+	n.work, n.sours, n.taken, n.boots, n.forgot = 0, 0, nodeops.Order{}, nil, w.tick
 	n.Ready = !n.dead
 	n.Report = nodeops.Report{}
 	if n.Order.Generation > 0 {

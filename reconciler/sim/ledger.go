@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -33,6 +34,8 @@ type record struct {
 	idle     int              // ticks for which it was kept drained without cause
 	meddled  bool             // somebody gave it work back that we had taken from it
 	drain    draining         // while it is being emptied
+	decided  int              // the tick in which its order was decided
+	forgot   int              // the tick after which its agent lost its memory
 }
 
 // loss is one config under one commit.
@@ -41,8 +44,8 @@ type loss struct {
 	config machine.Digest
 }
 
-// account notes what has landed, before the controller decides: from what it can see.
-func (w *World) account(seen reconciler.Observed) {
+// account notes what has landed, from what the controller can see; what it now decides is next.
+func (w *World) account(seen reconciler.Observed, next reconciler.State) {
 	if w.judged == nil {
 		w.judged = map[string]string{}
 	}
@@ -56,8 +59,8 @@ func (w *World) account(seen reconciler.Observed) {
 				whole = whole && at(n, p.Target()) && n.Cordon != reconciler.Ours
 			}
 		}
-		if empty && w.State.Pools[p.Name].Target != p.Target() {
-			whole = false // nobody is there to land what was taken back
+		if empty && next.Pools[p.Name].Target != p.Target() {
+			whole = false // nobody is there to land what was taken back; any other commit has landed when it is seen
 		}
 		unchanged := w.judged[p.Name] != seen.Head.Revision.Commit && w.State.Pools[p.Name].Target == p.Target()
 		if !known || whole || unchanged {
@@ -158,6 +161,28 @@ func poolIn(pools []render.Pool, labels map[string]string) (render.Pool, bool) {
 // costs says whether an order would disturb a node.
 func (w *World) costs(n *node, o nodeops.Order) bool {
 	return impact.Diff(w.configs[n.Report.Config], w.configs[o.Config], o.Rules) != nil
+}
+
+// move gives a node other labels. Whom people move to another pool becomes what that is, also if it
+// was that before under the same commit and left again: it went away and came back by their hand.
+// What it goes down for from now on counts as ever.
+func (w *World) move(n *node, labels map[string]string) {
+	from, _ := w.poolOf(n.Labels)
+	n.Labels = labels
+	if to, ok := w.poolOf(labels); ok && to.Name != from.Name {
+		maps.DeleteFunc(n.boots, func(l loss, _ uint64) bool {
+			return l.config == to.Target() || l.config == w.State.Pools[to.Name].Target
+		})
+	}
+}
+
+// keepsToCeilings: what an order was said to cost is what it costs, from wherever the node was when
+// that was decided. An agent that has lost its memory since then may cost more by its own reckoning;
+// it refuses, as it should, and nothing is touched.
+func (w *World) keepsToCeilings(n *node) {
+	if n.decided > n.forgot {
+		w.violate("%s was ordered to do worse than it was told: %s", n.Name, n.Report.Why)
+	}
 }
 
 // lose notes what a node has failed at.

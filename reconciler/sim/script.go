@@ -324,7 +324,7 @@ func (s *Script) label(words []string) error {
 	for _, pool := range words[2:] {
 		now[role(pool)] = ""
 	}
-	n.Labels = now
+	s.World.move(n, now)
 	return nil
 }
 

@@ -167,9 +167,9 @@ func (w *World) known(o reconciler.Observed) map[machine.Digest]machine.Config {
 		for _, l := range p.History {
 			learn(l.Config)
 		}
-		for _, b := range p.Begun {
-			learn(b.Sent...)
-		}
+	}
+	for _, sent := range w.State.Sent {
+		learn(sent...)
 	}
 	for _, n := range o.Nodes {
 		learn(n.Report.Config, n.Order.Config)

@@ -157,6 +157,11 @@ func (f *forecast) do(e reconciler.Effect) {
 	case reconciler.Uncordon:
 		n := f.node(e.Node)
 		n.Cordon, n.Drained = reconciler.Uncordoned, false
+		if r := f.rows[n.Name]; r != nil && r.To.IsZero() { // its window closed while it was emptied: it begins anew
+			delete(f.drains, n.Name)
+			delete(f.rows, n.Name)
+			f.order = slices.DeleteFunc(f.order, func(name string) bool { return name == n.Name })
+		}
 	case reconciler.Send:
 		n := f.node(e.Order.Node)
 		n.Order = e.Order

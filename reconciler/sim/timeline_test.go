@@ -80,10 +80,10 @@ func TestAForecastOfTwoPools(t *testing.T) {
 	}
 	in := preview.Input{Base: "base", Head: "head", Gate: policy.Default(), Now: monday, Before: []render.Pool{
 		pool("edge", policy.Rollout{Soak: "10m"}),
-		pool("worker", policy.Rollout{Freezes: []policy.Freeze{{From: monday.Add(5 * time.Minute), To: monday.Add(20 * 24 * time.Hour)}}}),
+		pool("worker", policy.Rollout{Freezes: []policy.Freeze{{From: monday.Add(25 * time.Minute), To: monday.Add(20 * 24 * time.Hour)}}}),
 	}}
 	for _, p := range in.Before {
-		for i := range 2 {
+		for i := range len(p.Name) / 2 { // two, and three
 			in.Nodes = append(in.Nodes, reconciler.Node{Name: fmt.Sprintf("%s-%d", p.Name, i+1), Ready: true, Labels: map[string]string{role(p.Name): ""}})
 		}
 		p.Config = machine.Config{KernelArgs: []string{"quiet"}}
@@ -94,8 +94,22 @@ func TestAForecastOfTwoPools(t *testing.T) {
 	if from := monday.Add(10 * time.Minute); len(soaks) != 1 || !soaks[0].From.Equal(from) || from.Add(10*time.Minute).Sub(soaks[0].To) > time.Minute {
 		t.Errorf("the first pool soaks %v; want ten minutes from %v", soaks, from)
 	}
-	if !got.Finished || len(rows) != 2 || rows[0].From.Before(monday.Add(20*24*time.Hour)) {
-		t.Errorf("the second pool begins %v (%v); want it after the freeze", rows, got.Pools[1].Waiting)
+	if !got.Finished || len(rows) != 3 || rows[2].From.Before(monday.Add(20*24*time.Hour)) {
+		t.Errorf("the second pool begins %v (%v); want its last node after the freeze", rows, got.Pools[1].Waiting)
+	}
+}
+
+// A node whose window closes while it is emptied is given back: it is not drawn as away until the
+// next one opens.
+func TestAForecastGivesBackWhatItCannotBegin(t *testing.T) {
+	got := foreseen(policy.Rollout{Windows: []policy.Window{{Schedule: "0 22 * * *", Duration: "11m"}}}, "", "a", "a")
+	for _, r := range got.Pools[0].Rows {
+		if took := r.To.Sub(r.From); took > time.Hour {
+			t.Errorf("%s is away for %s", r.Node, took)
+		}
+	}
+	if want := "[w1+120 w2+1560]"; fmt.Sprint(begins(got)) != want {
+		t.Errorf("begins %v, want %s", begins(got), want)
 	}
 }
 

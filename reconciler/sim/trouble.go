@@ -37,6 +37,7 @@ type once struct {
 
 // plan is a decision, and the version of the state that it was made from.
 type plan struct {
+	made    int // the tick in which it was decided
 	due     int // the tick in which it is saved
 	version int
 	next    reconciler.State
@@ -100,9 +101,9 @@ func (w *World) controller() {
 	shown := seen
 	shown.Nodes = slices.Clone(seen.Nodes) // whatever Step does with them, the world has seen what it has seen
 	next, effects := w.Step(w.State, shown)
-	w.account(seen)
+	w.account(seen, next)
 	w.judge(seen, next, effects)
-	p := plan{due: w.tick, version: w.version, next: next, effects: effects}
+	p := plan{made: w.tick, due: w.tick, version: w.version, next: next, effects: effects}
 	if w.stall > 0 {
 		w.say("a controller stops for %d ticks before it saves", w.stall)
 		late := p
@@ -155,6 +156,9 @@ func (w *World) carry(p plan) {
 		w.do(e)
 		if w.twice[who] {
 			w.do(e)
+		}
+		if send, ok := e.(reconciler.Send); ok && w.node(who).Order.Generation == send.Order.Generation {
+			w.node(who).decided = p.made
 		}
 		if k := w.later[who]; k > 0 {
 			w.echoes = append(w.echoes, echo{w.tick + k, e})

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -201,5 +200,3 @@ func (r *rig) holdAtRest() {
 		}
 	}
 }
-
-func names[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

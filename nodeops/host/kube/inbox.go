@@ -36,6 +36,9 @@ type Inbox struct {
 	none bool                 // the server said so
 	said string               // why there is none, so that it is said once
 	owes bool                 // the server did not answer since it was told last
+	mine []string             // the last versions that were written from here
+
+	writing sync.Mutex // held while one is: its event may come before its answer
 }
 
 // again is how often a report is tried that somebody else's write came before.
@@ -94,10 +97,9 @@ func (i *Inbox) tell(ctx context.Context, r nodeops.Report) error {
 		if reflect.DeepEqual(want.Status, home.Status) {
 			return nil
 		}
-		is, err := i.Client.say(ctx, want)
+		err := i.write(ctx, want)
 		switch {
 		case err == nil:
-			i.learn(is, "")
 			return nil
 		case !apierrors.IsConflict(err) && !apierrors.IsNotFound(err):
 			return fmt.Errorf("write the status of NodeConfig %s: %w", i.Node, err)
@@ -105,6 +107,21 @@ func (i *Inbox) tell(ctx context.Context, r nodeops.Report) error {
 		home = nil
 	}
 	return errors.New("others write its NodeConfig, too")
+}
+
+// write writes the status, and notes as which version.
+func (i *Inbox) write(ctx context.Context, want *v1alpha1.NodeConfig) error {
+	i.writing.Lock()
+	defer i.writing.Unlock()
+	is, err := i.Client.say(ctx, want)
+	if err != nil {
+		return err
+	}
+	i.learn(is, "")
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.mine = append(i.mine[max(0, len(i.mine)-again):], is.ResourceVersion)
+	return nil
 }
 
 // read asks for the NodeConfig. It is nil where there is none that is this node's.
@@ -146,46 +163,63 @@ func (i *Inbox) log() *slog.Logger {
 const (
 	watchFor = 10 * time.Minute // one watch; then the next
 	breather = 5 * time.Second  // between two, and as much again by chance
+	longest  = time.Minute      // instead, where nobody answers: a look asks as often
 )
+
+// pause is how long to wait after so many attempts in a row that failed: all agents of a cluster have
+// lost the same server at the same time.
+func pause(failed int) time.Duration {
+	long := min(breather<<min(failed, 10), longest)
+	return long + rand.N(long)
+}
 
 // Watch calls wake whenever the NodeConfig is not what the inbox has seen last, and when a server that
 // did not answer does again, until the context ends. It may wake in vain. What it misses, and why, the
 // next Order says.
 func (i *Inbox) Watch(ctx context.Context, wake func()) {
+	failed := 0
 	for ctx.Err() == nil {
-		i.follow(ctx, wake)
+		if i.follow(ctx, wake) {
+			failed = 0
+		} else {
+			failed++
+		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(breather + rand.N(breather)):
+		case <-time.After(pause(failed)):
 		}
 	}
 }
 
-// follow is one watch, which begins with the object as it is.
-func (i *Inbox) follow(ctx context.Context, wake func()) {
+// follow is one watch, which begins with the object as it is. It says whether there was one.
+func (i *Inbox) follow(ctx context.Context, wake func()) bool {
 	ctx, cancel := context.WithTimeout(ctx, watchFor+patience)
 	defer cancel()
 	w, err := i.Client.watch(ctx, i.Node, watchFor)
 	if err != nil {
-		return
+		return false
 	}
 	defer w.Stop()
 	for event := range w.ResultChan() {
 		home, ok := event.Object.(*v1alpha1.NodeConfig)
 		if !ok {
-			return
+			return true
 		}
 		if i.news(home.ResourceVersion) {
 			wake()
 		}
 	}
+	return true
 }
 
-// news says that a version is not the one that was seen last, or that there is something to catch up on.
+// news says that a version is neither the one that was seen last nor our own, or that there is
+// something to catch up on.
 func (i *Inbox) news(version string) bool {
+	i.writing.Lock()
+	defer i.writing.Unlock()
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.owes || i.home == nil || i.home.ResourceVersion != version
+	return i.owes || i.home == nil || i.home.ResourceVersion != version && !slices.Contains(i.mine, version)
 }
 
 const (

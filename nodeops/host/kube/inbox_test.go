@@ -186,12 +186,56 @@ func TestWatch(t *testing.T) {
 	wakes("a server that is back")
 }
 
+// What it has written itself is no news, though its event comes only after the next was written.
+func TestOwnWritesAreNoNews(t *testing.T) {
+	w := newWorld(t)
+	in, _ := w.inbox(w.home())
+	_, err := in.Order(t.Context())
+	w.must(err)
+	foreign := in.home.ResourceVersion
+	var own []string
+	for n := range 3 {
+		w.must(in.Tell(t.Context(), nodeops.Report{Generation: uint64(n + 1), Phase: nodeops.Working, BootID: "one"}))
+		own = append(own, in.home.ResourceVersion)
+	}
+	for _, version := range own {
+		if in.news(version) {
+			t.Errorf("of %v, %s wakes", own, version)
+		}
+	}
+	if !in.news(foreign) {
+		t.Error("what others wrote does not")
+	}
+}
+
+// A server that is lost to a thousand agents is not asked by all of them at once, nor ever more often.
+func TestPause(t *testing.T) {
+	for _, row := range []struct {
+		failed int
+		least  time.Duration
+	}{
+		{0, breather}, {1, 2 * breather}, {3, 8 * breather}, {4, longest}, {1 << 20, longest},
+	} {
+		seen := map[time.Duration]bool{}
+		for range 100 {
+			got := pause(row.failed)
+			if got < row.least || got >= 2*row.least {
+				t.Errorf("after %d attempts it waits %s, want %s and at most as much again", row.failed, got, row.least)
+			}
+			seen[got] = true
+		}
+		if len(seen) < 50 {
+			t.Errorf("after %d attempts all wait for the same time", row.failed)
+		}
+	}
+}
+
 // What the server says of the time is the time: an order is in time by its clock.
 func TestClock(t *testing.T) {
 	w := newWorld(t)
 	in, out := w.inbox(w.home())
 	clock := in.Client.Clock
-	if _, known := clock.Skew(); known || clock.Now().Sub(time.Now()).Abs() > time.Second {
+	if _, known := clock.Skew(); known || time.Until(clock.Now()).Abs() > time.Second {
 		t.Errorf("before an answer it is %s by the server", clock.Now())
 	}
 	for _, row := range []struct {

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -34,13 +34,19 @@ func TestScaleIdle(t *testing.T) {
 	r.edit("pools/worker/kustomization.yaml", "  - 50-hugepages.yaml", "  - 50-hugepages.yaml\n  - 60-registries.yaml")
 	first := r.push("start the fleet")
 	r.patchFleet(`{"spec": {"source": {"interval": "5s"}}}`)
-	names := r.populate(t, n)
-	homes := r.settle(names)
+	r.plane.Kubectl(t, "delete", "validatingadmissionpolicybindings", "--all") // they would let agents alone report
+	r.populate(t, n)
 	c := r.lone()
 	r.slowly("the pool has its target", func() bool { p := r.pool("worker"); return p.Commit == first && p.Target != "" })
-	r.report(homes, desired.Digest(r.pool("worker").Target))
+	target := desired.Digest(r.pool("worker").Target)
+	r.slowly("the controller knows all nodes", func() bool { return r.report(target) == n })
 	r.edit(pool, `\n  paused: true`, "")
-	r.reached(r.push("go"), n)
+	last := r.push("go")
+	r.slowly("all are at "+last[:7], func() bool {
+		r.report(target) // what is ordered costs nothing: it is answered
+		p := r.pool("worker")
+		return p.Commit == last && p.Phase == "Updated" && p.Nodes.Updated == int64(n)
+	})
 	m := &meter{rig: r, pid: c.proc.cmd.Process.Pid, metrics: c.metrics, nodes: n}
 	m.measure(t, "at rest, for a minute", func() { time.Sleep(time.Minute) })
 	r.write(workerRegistries, registriesOf("two"))
@@ -48,52 +54,37 @@ func TestScaleIdle(t *testing.T) {
 	m.print(t)
 }
 
-// settle makes the NodeConfigs of nodes.
-func (r *Rig) settle(names []string) []*v1alpha1.NodeConfig {
+// report has each node that has not said so yet say that it is at a config, as its newest order asks.
+// It answers with how many nodes there are.
+func (r *Rig) report(d desired.Digest) int {
 	r.t.Helper()
-	out := make([]*v1alpha1.NodeConfig, len(names))
-	r.must(atOnce(len(names), func(i int) error {
-		var node *corev1.Node
-		var err error
-		if node, err = r.core.CoreV1().Nodes().Get(r.t.Context(), names[i], metav1.GetOptions{}); err != nil {
+	client := r.objects.Resource(configsResource)
+	list, err := client.List(r.t.Context(), metav1.ListOptions{})
+	r.must(err)
+	r.must(atOnce(len(list.Items), func(i int) error {
+		c := &v1alpha1.NodeConfig{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(list.Items[i].Object, c); err != nil {
 			return err
 		}
-		out[i] = &v1alpha1.NodeConfig{
-			TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "NodeConfig"},
-			ObjectMeta: metav1.ObjectMeta{Name: node.Name, OwnerReferences: []metav1.OwnerReference{
-				{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID},
-			}},
-		}
-		return r.put(out[i], false)
-	}))
-	return out
-}
-
-// report has each node say that it is at a config.
-func (r *Rig) report(homes []*v1alpha1.NodeConfig, d desired.Digest) {
-	r.t.Helper()
-	r.must(atOnce(len(homes), func(i int) error {
-		if err := homes[i].Say(nodeops.Report{Config: d, Phase: nodeops.Done, BootID: "boot-0"}, metav1.Now()); err != nil {
+		order, err := c.Spec.Order(c.Name)
+		if err != nil {
 			return err
 		}
-		return r.put(homes[i], true)
+		if was, err := c.Status.Report(); err != nil || was.Config == d && was.Generation == order.Generation {
+			return err
+		}
+		if err := c.Say(nodeops.Report{Generation: order.Generation, Config: d, Phase: nodeops.Done, BootID: "boot-0"}, metav1.Now()); err != nil {
+			return err
+		}
+		object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(c)
+		if err != nil {
+			return err
+		}
+		_, err = client.UpdateStatus(r.t.Context(), &unstructured.Unstructured{Object: object}, metav1.UpdateOptions{})
+		if apierrors.IsConflict(err) {
+			return nil // it has a newer order meanwhile: the next call answers that
+		}
+		return err
 	}))
-}
-
-// put makes a NodeConfig, or writes its status.
-func (r *Rig) put(c *v1alpha1.NodeConfig, status bool) error {
-	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(c)
-	if err != nil {
-		return err
-	}
-	client, u := r.objects.Resource(configsResource), &unstructured.Unstructured{Object: object}
-	if status {
-		u, err = client.UpdateStatus(r.t.Context(), u, metav1.UpdateOptions{})
-	} else {
-		u, err = client.Create(r.t.Context(), u, metav1.CreateOptions{})
-	}
-	if err != nil {
-		return err
-	}
-	return runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, c)
+	return len(list.Items)
 }
