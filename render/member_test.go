@@ -17,8 +17,11 @@ func TestMember(t *testing.T) {
 		}
 		return render.Pool{Name: name, Selector: s}
 	}
-	pools := []render.Pool{pool("worker"), pool("master"), pool("infra"), pool("edge"),
-		{Name: "none"}, {Name: "everything", Selector: labels.Everything()}}
+	pools := []render.Pool{
+		pool("worker"), pool("master"), pool("infra"), pool("edge"),
+		{Name: "none"},
+		{Name: "everything", Selector: labels.Everything()},
+	}
 	for _, c := range []struct{ name, roles, want, wrong string }{
 		{name: "worker alone is of the pool worker", roles: "worker", want: "worker"},
 		{name: "a custom pool wins over worker", roles: "worker infra", want: "infra"},

@@ -43,7 +43,8 @@ func TestIgnition2BecomesWhatItMeant(t *testing.T) {
 		},
 		Units: []machine.Unit{
 			{Name: "a.service", Enablement: machine.Disabled, DropIns: []machine.DropIn{
-				{Name: "1.conf", Contents: "[Service]\nNice=1\n"}, {Name: "2.conf", Contents: "[Service]\nNice=3\n"}}},
+				{Name: "1.conf", Contents: "[Service]\nNice=1\n"}, {Name: "2.conf", Contents: "[Service]\nNice=3\n"},
+			}},
 			{Name: "b.service", Enablement: machine.Enabled},
 			{Name: "c.service", Mask: true},
 		},
@@ -132,14 +133,20 @@ func errorOf(doc string) error {
 
 func TestWhatWasProbablyNotMeantIsAWarning(t *testing.T) {
 	for _, c := range []struct{ name, spec, want string }{
-		{"a key of Ignition 2", "  config: {ignition: {version: 3.2.0}, storage: {files: [{path: /a, filesystem: root}]}}\n",
-			"spec.config.storage.files[/a].filesystem: is not a key of this version of Ignition: it is ignored. It is of Ignition 2: remove it"},
+		{
+			"a key of Ignition 2", "  config: {ignition: {version: 3.2.0}, storage: {files: [{path: /a, filesystem: root}]}}\n",
+			"spec.config.storage.files[/a].filesystem: is not a key of this version of Ignition: it is ignored. It is of Ignition 2: remove it",
+		},
 		{"networkd", "  config: {ignition: {version: 3.2.0}, networkd: {units: []}}\n", "spec.config.networkd: is not a key"},
 		{"enable", "  config: {ignition: {version: 3.2.0}, systemd: {units: [{name: a.service, enable: true}]}}\n", "spec.config.systemd.units[a.service].enable: is not a key"},
-		{"a key that Ignition 2 does not know", "  config: {ignition: {version: 2.2.0}, systemd: {units: [{name: a.service, enalbed: true}]}}\n",
-			"spec.config.systemd.units[a.service].enalbed: is not a key"},
-		{"a mode in decimal digits", "  config: {ignition: {version: 3.2.0}, storage: {files: [{path: /a, mode: 400}]}}\n",
-			"spec.config.storage.files[/a].mode: 400 is read as 0620: write 0400 (decimal 256) if that was meant"},
+		{
+			"a key that Ignition 2 does not know", "  config: {ignition: {version: 2.2.0}, systemd: {units: [{name: a.service, enalbed: true}]}}\n",
+			"spec.config.systemd.units[a.service].enalbed: is not a key",
+		},
+		{
+			"a mode in decimal digits", "  config: {ignition: {version: 3.2.0}, storage: {files: [{path: /a, mode: 400}]}}\n",
+			"spec.config.storage.files[/a].mode: 400 is read as 0620: write 0400 (decimal 256) if that was meant",
+		},
 		{"units in the wrong place", "  systemd: {units: []}\n", "spec.systemd: is not a field of a MachineConfig, so it is ignored: it belongs below spec.config"},
 		{"a field that does not exist", "  kernelArgs: [a]\n", "spec.kernelArgs: is not a known field"},
 		{"no mode in 2.1", "  config: {ignition: {version: 2.1.0}, storage: {files: [{filesystem: root, path: /a}]}}\n", "spec.config.storage.files[/a].mode: is missing, which is mode 0"},

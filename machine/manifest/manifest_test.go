@@ -62,8 +62,10 @@ func TestConfigReadsWhatANodeKeeps(t *testing.T) {
 			{Path: "/z", Mode: 0o755, Group: "7", Contents: []byte("hi")},
 		},
 		Units: []machine.Unit{
-			{Name: "a.service", Enablement: machine.Enabled, Contents: "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=x.target\n",
-				DropIns: []machine.DropIn{{Name: "a.conf", Contents: "[Unit]\n"}, {Name: "b.conf"}}},
+			{
+				Name: "a.service", Enablement: machine.Enabled, Contents: "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=x.target\n",
+				DropIns: []machine.DropIn{{Name: "a.conf", Contents: "[Unit]\n"}, {Name: "b.conf"}},
+			},
 			{Name: "m.service", Enablement: machine.Disabled, Mask: true},
 		},
 		Users: []machine.User{{Name: "core", SSHKeys: []string{"k2", "k1"}, PasswordHash: "h"}},
@@ -84,14 +86,18 @@ func TestConfigRefusesWhatItCannotKeep(t *testing.T) {
 		return "  config: {ignition: {version: 3.5.0}, storage: {files: [" + f + "]}}\n"
 	}
 	for _, c := range []struct{ name, spec, want string }{
-		{"contents that do not fit their hash", file(`{path: /a, contents: {source: 'data:,hunter2', verification: {hash: sha256-` + strings.Repeat("0", 64) + `}}}`),
-			"spec.config.storage.files[/a].contents.verification.hash: does not fit the contents"},
+		{
+			"contents that do not fit their hash", file(`{path: /a, contents: {source: 'data:,hunter2', verification: {hash: sha256-` + strings.Repeat("0", 64) + `}}}`),
+			"spec.config.storage.files[/a].contents.verification.hash: does not fit the contents",
+		},
 		{"a data URL that is damaged", file(`{path: /a, contents: {source: 'data:;base64,hunter2!'}}`), "spec.config.storage.files[0].contents.source: is not a valid data: URL"},
 		{"a path with a line break", file(`{path: "/a\nb"}`), "is not a clean absolute path"},
 		{"a negative owner", file(`{path: /a, user: {id: -1}}`), "spec.config.storage.files[/a].user.id: is negative"},
 		{"a mode that is a string", file(`{path: /a, mode: "0644"}`), "mode: is a string: write the number 0644 (decimal 420)"},
-		{"a drop-in that climbs", "  config: {ignition: {version: 3.5.0}, systemd: {units: [{name: a.service, dropins: [{name: ../b.conf}]}]}}\n",
-			"spec.config.systemd.units[a.service].dropins[../b.conf].name: is not the name of a unit file"},
+		{
+			"a drop-in that climbs", "  config: {ignition: {version: 3.5.0}, systemd: {units: [{name: a.service, dropins: [{name: ../b.conf}]}]}}\n",
+			"spec.config.systemd.units[a.service].dropins[../b.conf].name: is not the name of a unit file",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, err := Parse([]byte(head + "spec:\n" + c.spec))
@@ -183,8 +189,10 @@ func someConfig(random *rand.Rand) machine.Config {
 		if random.IntN(5) == 0 {
 			contents = nil
 		}
-		c.Files = append(c.Files, machine.File{Path: fmt.Sprint("/etc/f 'ü%41", i), Mode: uint32(random.IntN(0o1000)),
-			User: owners[random.IntN(4)], Group: owners[random.IntN(4)], Contents: contents})
+		c.Files = append(c.Files, machine.File{
+			Path: fmt.Sprint("/etc/f 'ü%41", i), Mode: uint32(random.IntN(0o1000)),
+			User: owners[random.IntN(4)], Group: owners[random.IntN(4)], Contents: contents,
+		})
 	}
 	for i := range random.IntN(3) {
 		u := machine.Unit{Name: fmt.Sprint("u", i, ".service"), Mask: random.IntN(2) == 0}

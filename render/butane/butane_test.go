@@ -134,7 +134,7 @@ func TestMistakesInButane(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v and %q, want %s", err, encoded, c.want)
 			}
-			if err != nil && (strings.Contains(err.Error(), "s3cret")) {
+			if err != nil && strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("error %q quotes a value", err)
 			}
 		})
@@ -149,10 +149,12 @@ type transport func(*http.Request) (*http.Response, error)
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func FuzzMachineConfig(f *testing.F) {
-	for _, s := range []string{"", "variant: fcos\nversion: 1.5.0\n", openshift, fcos,
+	for _, s := range []string{
+		"", "variant: fcos\nversion: 1.5.0\n", openshift, fcos,
 		"variant: openshift\nversion: 4.20.0\nopenshift: {fips: true, extensions: [usbguard]}",
 		"variant: flatcar\nversion: 1.1.0\npasswd: {users: [{name: core, ssh_authorized_keys: [a]}]}",
-		"variant: fcos\nversion: 1.5.0\nboot_device: {mirror: {devices: [/dev/a, /dev/b]}}\nstorage: {luks: [{name: x, clevis: {tpm2: true}}]}"} {
+		"variant: fcos\nversion: 1.5.0\nboot_device: {mirror: {devices: [/dev/a, /dev/b]}}\nstorage: {luks: [{name: x, clevis: {tpm2: true}}]}",
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, source []byte) {

@@ -41,14 +41,22 @@ func TestMistakes(t *testing.T) {
 		{"a negative overlay", "{overlaySize: -1G}", "", "spec.containerRuntimeConfig.overlaySize: -1G is negative"},
 		{"an unknown runtime", "{defaultRuntime: runsc}", "", `spec.containerRuntimeConfig.defaultRuntime: "runsc" is none of runc, crun`},
 		{"a size that is none", "{logSizeMax: much, pidsLimit: 100}", "", "spec.containerRuntimeConfig.logSizeMax: is not an amount of bytes, as 100Mi or 8G are"},
-		{"a store without an absolute path", "{additionalImageStores: [{path: a}]}", "",
-			"spec.containerRuntimeConfig.additionalImageStores[0].path: is not an absolute path of letters, digits, /, ., _ and -"},
-		{"a store twice", "{additionalArtifactStores: [{path: /a}, {path: /a}]}", "",
-			"spec.containerRuntimeConfig.additionalArtifactStores[1].path: stands twice: keep one of them"},
-		{"too many stores", "{additionalLayerStores: [{path: /a}, {path: /b}, {path: /c}, {path: /d}, {path: /e}, {path: /f}]}", "",
-			"spec.containerRuntimeConfig.additionalLayerStores: lists 6 stores, and 5 are the most"},
-		{"a node that runs containerd", "{logLevel: debug}", machine.K3s,
-			"kind: ContainerRuntimeConfig is for CRI-O, and nodes of the profile k3s run containerd: write its configuration in a MachineConfig"},
+		{
+			"a store without an absolute path", "{additionalImageStores: [{path: a}]}", "",
+			"spec.containerRuntimeConfig.additionalImageStores[0].path: is not an absolute path of letters, digits, /, ., _ and -",
+		},
+		{
+			"a store twice", "{additionalArtifactStores: [{path: /a}, {path: /a}]}", "",
+			"spec.containerRuntimeConfig.additionalArtifactStores[1].path: stands twice: keep one of them",
+		},
+		{
+			"too many stores", "{additionalLayerStores: [{path: /a}, {path: /b}, {path: /c}, {path: /d}, {path: /e}, {path: /f}]}", "",
+			"spec.containerRuntimeConfig.additionalLayerStores: lists 6 stores, and 5 are the most",
+		},
+		{
+			"a node that runs containerd", "{logLevel: debug}", machine.K3s,
+			"kind: ContainerRuntimeConfig is for CRI-O, and nodes of the profile k3s run containerd: write its configuration in a MachineConfig",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := ""

@@ -34,52 +34,82 @@ func TestMistakes(t *testing.T) {
 		want       string // "" is none
 	}{
 		{"nothing but a name", "{}", worker, ""},
-		{"a field that the kubelet does not know", "kubeletConfig: {maxPod: 5}", worker,
-			"spec.kubeletConfig.maxPod: is not a known field: check its spelling and its place"},
-		{"a field of another case", "kubeletConfig: {maxpods: 5}", worker,
-			"spec.kubeletConfig.maxpods: is not a known field: check its spelling and its place"},
-		{"a field that a part does not know", "kubeletConfig: {authentication: {webhook: {cacheTtl: 1m}}}", worker,
-			"spec.kubeletConfig.authentication.webhook.cacheTtl: is not a known field: check its spelling and its place"},
-		{"a field of the object that does not exist", "maxPods: 5", worker,
-			"spec.maxPods: is not a known field: check its spelling and its place"},
+		{
+			"a field that the kubelet does not know", "kubeletConfig: {maxPod: 5}", worker,
+			"spec.kubeletConfig.maxPod: is not a known field: check its spelling and its place",
+		},
+		{
+			"a field of another case", "kubeletConfig: {maxpods: 5}", worker,
+			"spec.kubeletConfig.maxpods: is not a known field: check its spelling and its place",
+		},
+		{
+			"a field that a part does not know", "kubeletConfig: {authentication: {webhook: {cacheTtl: 1m}}}", worker,
+			"spec.kubeletConfig.authentication.webhook.cacheTtl: is not a known field: check its spelling and its place",
+		},
+		{
+			"a field of the object that does not exist", "maxPods: 5", worker,
+			"spec.maxPods: is not a known field: check its spelling and its place",
+		},
 		{"a wrong type", "kubeletConfig: {maxPods: many}", worker, "spec.kubeletConfig.maxPods: is of type string, expected a number"},
-		{"a time that is none", "kubeletConfig: {nodeStatusUpdateFrequency: soon}", worker,
-			"spec.kubeletConfig.nodeStatusUpdateFrequency: is not of the form that the kubelet reads: a time is written as 10s or 5m"},
+		{
+			"a time that is none", "kubeletConfig: {nodeStatusUpdateFrequency: soon}", worker,
+			"spec.kubeletConfig.nodeStatusUpdateFrequency: is not of the form that the kubelet reads: a time is written as 10s or 5m",
+		},
 		{"no object", "kubeletConfig: 'maxPods: 5'", worker, "spec.kubeletConfig: is not an object"},
 		{"another kind inside", "kubeletConfig: {kind: Kubelet}", worker, "spec.kubeletConfig.kind: Kubelet is not KubeletConfiguration"},
-		{"another version inside", "kubeletConfig: {apiVersion: kubelet.config.k8s.io/v1}", worker,
-			"spec.kubeletConfig.apiVersion: kubelet.config.k8s.io/v1 is not known: write kubelet.config.k8s.io/v1beta1"},
+		{
+			"another version inside", "kubeletConfig: {apiVersion: kubelet.config.k8s.io/v1}", worker,
+			"spec.kubeletConfig.apiVersion: kubelet.config.k8s.io/v1 is not known: write kubelet.config.k8s.io/v1beta1",
+		},
 
 		{"the driver of cgroups", "kubeletConfig: {cgroupDriver: systemd}", worker, "spec.kubeletConfig.cgroupDriver: is set by the platform: remove it"},
 		{"the DNS of the cluster", "kubeletConfig: {clusterDNS: [10.0.0.1]}", worker, "spec.kubeletConfig.clusterDNS: is set by the platform: remove it"},
 		{"the domain of the cluster", "kubeletConfig: {clusterDomain: x}", worker, "spec.kubeletConfig.clusterDomain: is set by the platform: remove it"},
 		{"feature gates", "kubeletConfig: {featureGates: {A: true}}", worker, "spec.kubeletConfig.featureGates: is set by the platform: remove it"},
 		{"swap", "kubeletConfig: {failSwapOn: false}", worker, "spec.kubeletConfig.failSwapOn: is set by the platform: remove it"},
-		{"how swap is used", "kubeletConfig: {memorySwap: {swapBehavior: LimitedSwap}}", worker,
-			"spec.kubeletConfig.memorySwap.swapBehavior: is set by the platform: remove it"},
-		{"several at once", "kubeletConfig: {clusterDomain: x, cgroupDriver: z}", worker,
-			"spec.kubeletConfig.cgroupDriver: is set by the platform: remove it\nspec.kubeletConfig.clusterDomain: is set by the platform: remove it"},
+		{
+			"how swap is used", "kubeletConfig: {memorySwap: {swapBehavior: LimitedSwap}}", worker,
+			"spec.kubeletConfig.memorySwap.swapBehavior: is set by the platform: remove it",
+		},
+		{
+			"several at once", "kubeletConfig: {clusterDomain: x, cgroupDriver: z}", worker,
+			"spec.kubeletConfig.cgroupDriver: is set by the platform: remove it\nspec.kubeletConfig.clusterDomain: is set by the platform: remove it",
+		},
 		{"fields at their zero are not set", `kubeletConfig: {clusterDNS: [], clusterDomain: "", featureGates: {}, cgroupDriver: ""}`, worker, ""},
 		{"a platform that is not OpenShift sets none of them", "kubeletConfig: {clusterDNS: [10.0.0.1], failSwapOn: false, featureGates: {A: true}, cgroupDriver: systemd}", kubeadm, ""},
 
 		{"no static pods on a worker", `kubeletConfig: {staticPodPath: ""}`, worker, ""},
-		{"other static pods on a worker", "kubeletConfig: {staticPodPath: /x}", worker,
-			`spec.kubeletConfig.staticPodPath: is set by the platform: remove it, or write "" to run no static pods`},
-		{"no static pods on the control plane", `kubeletConfig: {staticPodPath: ""}`, control,
-			"spec.kubeletConfig.staticPodPath: may not be set on the control plane, which runs static pods: remove it"},
+		{
+			"other static pods on a worker", "kubeletConfig: {staticPodPath: /x}", worker,
+			`spec.kubeletConfig.staticPodPath: is set by the platform: remove it, or write "" to run no static pods`,
+		},
+		{
+			"no static pods on the control plane", `kubeletConfig: {staticPodPath: ""}`, control,
+			"spec.kubeletConfig.staticPodPath: may not be set on the control plane, which runs static pods: remove it",
+		},
 
-		{"a share of the system that is sized twice", "{autoSizingReserved: true, kubeletConfig: {systemReserved: {memory: 1Gi}}}", worker,
-			"spec.kubeletConfig.systemReserved: does not go with autoSizingReserved, which computes it: remove one of the two"},
+		{
+			"a share of the system that is sized twice", "{autoSizingReserved: true, kubeletConfig: {systemReserved: {memory: 1Gi}}}", worker,
+			"spec.kubeletConfig.systemReserved: does not go with autoSizingReserved, which computes it: remove one of the two",
+		},
 		{"a share that is not sized", "{autoSizingReserved: false, kubeletConfig: {systemReserved: {memory: 1Gi}}}", worker, ""},
-		{"a share that is no quantity", "kubeletConfig: {systemReserved: {memory: lots}}", worker,
-			"spec.kubeletConfig.systemReserved.memory: is not a quantity, as 500m or 1Gi are"},
-		{"a share that would write another setting", `kubeletConfig: {kubeReserved: {cpu: "1\nLD_PRELOAD=/x"}}`, kubeadm,
-			"spec.kubeletConfig.kubeReserved.cpu: is not a quantity, as 500m or 1Gi are"},
-		{"sizing on a node that has no service for it", "autoSizingReserved: true", kubeadm,
-			"spec.autoSizingReserved: is done by a service of OpenShift's nodes, which nodes of the profile kubeadm have not: write systemReserved"},
+		{
+			"a share that is no quantity", "kubeletConfig: {systemReserved: {memory: lots}}", worker,
+			"spec.kubeletConfig.systemReserved.memory: is not a quantity, as 500m or 1Gi are",
+		},
+		{
+			"a share that would write another setting", `kubeletConfig: {kubeReserved: {cpu: "1\nLD_PRELOAD=/x"}}`, kubeadm,
+			"spec.kubeletConfig.kubeReserved.cpu: is not a quantity, as 500m or 1Gi are",
+		},
+		{
+			"sizing on a node that has no service for it", "autoSizingReserved: true", kubeadm,
+			"spec.autoSizingReserved: is done by a service of OpenShift's nodes, which nodes of the profile kubeadm have not: write systemReserved",
+		},
 		{"the cgroup of the system", "kubeletConfig: {systemReservedCgroup: /system.slice}", worker, ""},
-		{"another cgroup than the system's", "kubeletConfig: {systemReservedCgroup: /other.slice}", worker,
-			"spec.kubeletConfig.systemReservedCgroup: is not the same as systemCgroups (/system.slice)"},
+		{
+			"another cgroup than the system's", "kubeletConfig: {systemReservedCgroup: /other.slice}", worker,
+			"spec.kubeletConfig.systemReservedCgroup: is not the same as systemCgroups (/system.slice)",
+		},
 		{"both cgroups moved", "kubeletConfig: {systemReservedCgroup: /other.slice, systemCgroups: /other.slice}", worker, ""},
 
 		{"the least log level", "logLevel: 0", worker, ""},
@@ -88,12 +118,18 @@ func TestMistakes(t *testing.T) {
 		{"a log level too high", "logLevel: 11", worker, "spec.logLevel: 11 is not between 0 and 10"},
 
 		{"an unknown TLS profile", "tlsSecurityProfile: {type: Best}", worker, `spec.tlsSecurityProfile.type: "Best" is none of Old, Intermediate, Modern, Custom`},
-		{"a custom profile without its list", "tlsSecurityProfile: {type: Custom}", worker,
-			"spec.tlsSecurityProfile.custom: is missing: a Custom profile lists minTLSVersion and ciphers there"},
-		{"a version that is none", "tlsSecurityProfile: {type: Custom, custom: {minTLSVersion: TLS12, ciphers: []}}", worker,
-			`spec.tlsSecurityProfile.custom.minTLSVersion: "TLS12" is none of VersionTLS10, VersionTLS11, VersionTLS12, VersionTLS13`},
-		{"a cipher that is none", "tlsSecurityProfile: {type: Custom, custom: {minTLSVersion: VersionTLS12, ciphers: [AES128-SHA, ROT13]}}", worker,
-			`spec.tlsSecurityProfile.custom.ciphers[1]: "ROT13" is no cipher suite that OpenSSL names so`},
+		{
+			"a custom profile without its list", "tlsSecurityProfile: {type: Custom}", worker,
+			"spec.tlsSecurityProfile.custom: is missing: a Custom profile lists minTLSVersion and ciphers there",
+		},
+		{
+			"a version that is none", "tlsSecurityProfile: {type: Custom, custom: {minTLSVersion: TLS12, ciphers: []}}", worker,
+			`spec.tlsSecurityProfile.custom.minTLSVersion: "TLS12" is none of VersionTLS10, VersionTLS11, VersionTLS12, VersionTLS13`,
+		},
+		{
+			"a cipher that is none", "tlsSecurityProfile: {type: Custom, custom: {minTLSVersion: VersionTLS12, ciphers: [AES128-SHA, ROT13]}}", worker,
+			`spec.tlsSecurityProfile.custom.ciphers[1]: "ROT13" is no cipher suite that OpenSSL names so`,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := ""
@@ -155,8 +191,10 @@ func TestFieldsOverTheBase(t *testing.T) {
 		{"the base alone", "{}", false, "maxPods", "250", ""},
 		{"a field of the base", "kubeletConfig: {maxPods: 500}", false, "maxPods", "500", ""},
 		{"a field that the base has not", "kubeletConfig: {topologyManagerPolicy: best-effort}", false, "topologyManagerPolicy", "best-effort", ""},
-		{"a part is merged", "kubeletConfig: {authentication: {webhook: {cacheTTL: 1m}}}", false, "authentication",
-			"map[anonymous:map[enabled:false] webhook:map[cacheTTL:1m] x509:map[clientCAFile:/etc/kubernetes/kubelet-ca.crt]]", ""},
+		{
+			"a part is merged", "kubeletConfig: {authentication: {webhook: {cacheTTL: 1m}}}", false, "authentication",
+			"map[anonymous:map[enabled:false] webhook:map[cacheTTL:1m] x509:map[clientCAFile:/etc/kubernetes/kubelet-ca.crt]]", "",
+		},
 		{"false over the base is lost", "kubeletConfig: {rotateCertificates: false}", false, "rotateCertificates", "true", "rotateCertificates"},
 		{"false over the base is kept on request", "kubeletConfig: {rotateCertificates: false}", true, "rotateCertificates", "false", ""},
 		{"0 over the base is lost", "kubeletConfig: {podPidsLimit: 0}", false, "podPidsLimit", "4096", "podPidsLimit"},
@@ -172,8 +210,10 @@ func TestFieldsOverTheBase(t *testing.T) {
 		{"the default TLS version", "{}", false, "tlsMinVersion", "VersionTLS12", ""},
 		{"old TLS", "tlsSecurityProfile: {type: Old}", false, "tlsMinVersion", "VersionTLS10", ""},
 		{"modern TLS", "tlsSecurityProfile: {type: Modern}", false, "tlsCipherSuites", "[TLS_AES_128_GCM_SHA256 TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256]", ""},
-		{"custom TLS, less what a kubelet cannot do", "tlsSecurityProfile: {type: Custom, custom: {minTLSVersion: VersionTLS11, ciphers: [AES256-SHA256, ECDHE-RSA-AES128-GCM-SHA256]}}", false,
-			"tlsCipherSuites", "[TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]", ""},
+		{
+			"custom TLS, less what a kubelet cannot do", "tlsSecurityProfile: {type: Custom, custom: {minTLSVersion: VersionTLS11, ciphers: [AES256-SHA256, ECDHE-RSA-AES128-GCM-SHA256]}}", false,
+			"tlsCipherSuites", "[TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]", "",
+		},
 		{"a field wins over the TLS profile", "{tlsSecurityProfile: {type: Old}, kubeletConfig: {tlsMinVersion: VersionTLS13}}", false, "tlsMinVersion", "VersionTLS13", ""},
 		{"the system's share goes to the command line", "kubeletConfig: {systemReserved: {cpu: 1, memory: 2Gi, pid: '100'}}", false, "systemReserved", "map[pid:100]", ""},
 	} {

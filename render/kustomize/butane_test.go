@@ -41,8 +41,10 @@ func TestButaneIsReadWhereItIsListed(t *testing.T) {
 		file  string
 	}{
 		{"as a resource", []string{"pools/a/kustomization.yaml", "resources: [pool.yaml, 50-motd.bu]", "pools/a/pool.yaml", poolOf, "pools/a/50-motd.bu", motd}, "pools/a/50-motd.bu"},
-		{"of a base, and patched", []string{"kustomization.yaml", "resources: [base, pool.yaml]\npatches:\n- patch: |\n    apiVersion: machineconfiguration.openshift.io/v1\n    kind: MachineConfig\n    metadata: {name: 50-motd}\n    spec: {config: {storage: {files: [{path: /etc/motd, mode: 420}]}}}\n",
-			"pool.yaml", poolOf, "base/kustomization.yaml", "resources: [50-motd.bu]", "base/50-motd.bu", motd}, "base/50-motd.bu"},
+		{"of a base, and patched", []string{
+			"kustomization.yaml", "resources: [base, pool.yaml]\npatches:\n- patch: |\n    apiVersion: machineconfiguration.openshift.io/v1\n    kind: MachineConfig\n    metadata: {name: 50-motd}\n    spec: {config: {storage: {files: [{path: /etc/motd, mode: 420}]}}}\n",
+			"pool.yaml", poolOf, "base/kustomization.yaml", "resources: [50-motd.bu]", "base/50-motd.bu", motd,
+		}, "base/50-motd.bu"},
 		{"beside its output, which is taken", []string{"kustomization.yaml", "resources: [50-motd.bu, 50-motd.yaml, pool.yaml]", "pool.yaml", poolOf, "50-motd.bu", motd, "50-motd.yaml", motdOutput}, "50-motd.yaml"},
 		{"beside its output, which is taken from a plain directory", []string{"pool.yaml", poolOf, "50-motd.bu", motd, "50-motd.yaml", motdOutput}, "50-motd.bu"},
 		{"in a plain directory", []string{"pool.yaml", poolOf, "x/50-motd.bu", "\ufeff" + strings.ReplaceAll(motd, "\n", "\r\n")}, "x/50-motd.bu"},
@@ -78,10 +80,16 @@ func TestWhatIsWrongWithButaneNamesItsFile(t *testing.T) {
 		"no reader of Butane":  {&Cache{}, []string{"kustomization.yaml", "resources: [50-motd.bu]", "50-motd.bu", motd}, "50-motd.bu: is Butane, which is not read here: list the MachineConfig that butane makes of it"},
 		"nor in a directory":   {&Cache{}, []string{"50-motd.bu", motd}, "notice 50-motd.bu: is Butane, which is not read here: it is passed over"},
 		"a warning":            {cache, []string{"kustomization.yaml", "resources: [50-motd.bu]", "50-motd.bu", odd}, "notice 50-motd.bu: line 8: unused key extra"},
-		"both of it and its output": {cache, []string{"kustomization.yaml", "resources: [50-motd.bu, 50-motd.yaml]", "50-motd.bu", motd, "50-motd.yaml", strings.Replace(full, "name: m", "name: 50-motd", 1)},
-			"50-motd.bu: metadata.name: another MachineConfig 50-motd stands in 50-motd.yaml, and not what this file stands for: run butane again, or list one of them"},
-		"both, and they are alike": {cache, []string{"kustomization.yaml", "resources: [50-motd.bu, 50-motd.yaml]", "50-motd.bu", motd, "50-motd.yaml", motdOutput},
-			"notice 50-motd.bu: MachineConfig 50-motd stands in 50-motd.yaml, too: they are alike and count once"},
+		"both of it and its output": {
+			cache,
+			[]string{"kustomization.yaml", "resources: [50-motd.bu, 50-motd.yaml]", "50-motd.bu", motd, "50-motd.yaml", strings.Replace(full, "name: m", "name: 50-motd", 1)},
+			"50-motd.bu: metadata.name: another MachineConfig 50-motd stands in 50-motd.yaml, and not what this file stands for: run butane again, or list one of them",
+		},
+		"both, and they are alike": {
+			cache,
+			[]string{"kustomization.yaml", "resources: [50-motd.bu, 50-motd.yaml]", "50-motd.bu", motd, "50-motd.yaml", motdOutput},
+			"notice 50-motd.bu: MachineConfig 50-motd stands in 50-motd.yaml, too: they are alike and count once",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			builds, err := c.cache.Build(repo(c.files...), nil)
@@ -188,10 +196,14 @@ func TestWhatIsNotBuiltIsNamed(t *testing.T) {
 		files []string
 		want  string
 	}{
-		"a pool without a kustomization": {[]string{"pools/a/kustomization.yaml", "resources: [m.yaml]", "pools/a/m.yaml", full, "pools/b/m.yaml", full},
-			"pools/b: has no kustomization.yaml, and is passed over"},
-		"overlays in another place": {[]string{"base/kustomization.yaml", "resources: [m.yaml]", "base/m.yaml", full, "clusters/a/kustomization.yaml", "resources: [../../base]"},
-			"base/kustomization.yaml: is not built (of such files here: 2), since all is read as plain files: name with --path what to build, or put it below pools"},
+		"a pool without a kustomization": {
+			[]string{"pools/a/kustomization.yaml", "resources: [m.yaml]", "pools/a/m.yaml", full, "pools/b/m.yaml", full},
+			"pools/b: has no kustomization.yaml, and is passed over",
+		},
+		"overlays in another place": {
+			[]string{"base/kustomization.yaml", "resources: [m.yaml]", "base/m.yaml", full, "clusters/a/kustomization.yaml", "resources: [../../base]"},
+			"base/kustomization.yaml: is not built (of such files here: 2), since all is read as plain files: name with --path what to build, or put it below pools",
+		},
 		"nothing of the kind": {[]string{"base/m.yaml", full}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

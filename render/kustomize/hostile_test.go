@@ -177,8 +177,10 @@ func doubling(from, to, options string) string {
 // Ordinary replacements pass, many of them into many documents, with a large file beside them.
 func TestWhatReplacementsReallyCopyIsLetThrough(t *testing.T) {
 	list, replacements := "resources: [values.yaml, large.yaml", ""
-	files := []string{"values.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: values}\ndata: {site: berlin, zone: a}\n",
-		"large.yaml", machineConfig("large", "/etc/large") + "      - path: /etc/more\n        contents: {source: 'data:," + strings.Repeat("x", 1<<20) + "'}\n"}
+	files := []string{
+		"values.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: values}\ndata: {site: berlin, zone: a}\n",
+		"large.yaml", machineConfig("large", "/etc/large") + "      - path: /etc/more\n        contents: {source: 'data:," + strings.Repeat("x", 1<<20) + "'}\n",
+	}
 	for i := range 100 {
 		name := fmt.Sprintf("m%d", i)
 		list += ", " + name + ".yaml"

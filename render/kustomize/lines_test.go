@@ -43,10 +43,14 @@ spec:
 		{"a neighbour in its list is patched", "resources: [b]" + patch("{config: {storage: {files: [{path: /etc/0, contents: {source: 'data:,0'}}]}}}"), wrong, []string{"b/m.yaml:8: " + kernel, "b/m.yaml:16: " + source}},
 		{"the element is patched", "resources: [b]" + patch("{config: {storage: {files: [{path: /etc/b, contents: {source: 'http://example.com'}}]}}}"), wrong, []string{"b/m.yaml: " + source, "b/m.yaml:8: " + kernel}},
 		{"another name", "resources: [b]\nnamePrefix: x-", wrong, []string{"b/m.yaml:8: " + kernel, "b/m.yaml:16: " + source}},
-		{"the second of a file", "resources: [b]", strings.Replace(other, "kernelType: fast", "kernelType: default", 1) + "---\n" + wrong,
-			[]string{"b/m.yaml:16: " + source, "b/m.yaml:25: " + kernel, "b/m.yaml:33: " + source}},
-		{"several of a file with other names", "resources: [b]\nnamePrefix: x-", wrong + "---\n" + strings.Replace(other, "name: n", "name: x-m", 1),
-			[]string{"b/m.yaml: " + source, "b/m.yaml: " + kernel}},
+		{
+			"the second of a file", "resources: [b]", strings.Replace(other, "kernelType: fast", "kernelType: default", 1) + "---\n" + wrong,
+			[]string{"b/m.yaml:16: " + source, "b/m.yaml:25: " + kernel, "b/m.yaml:33: " + source},
+		},
+		{
+			"several of a file with other names", "resources: [b]\nnamePrefix: x-", wrong + "---\n" + strings.Replace(other, "name: n", "name: x-m", 1),
+			[]string{"b/m.yaml: " + source, "b/m.yaml: " + kernel},
+		},
 		{"of a list", "resources: [b]", "apiVersion: v1\nkind: List\nitems:\n- " + strings.ReplaceAll(strings.TrimPrefix(wrong, "# of the base\n"), "\n", "\n  "), []string{"b/m.yaml:10: " + kernel, "b/m.yaml:18: " + source}},
 		{"of a list with other names", "resources: [b]\nnamePrefix: x-", "apiVersion: v1\nkind: List\nitems:\n- " + strings.ReplaceAll(strings.TrimPrefix(wrong, "# of the base\n"), "\n", "\n  "), []string{"b/m.yaml: " + source, "b/m.yaml: " + kernel}},
 		{"inherited", "resources: [b]", strings.Replace(wrong, "spec:\n  kernelType: fast\n", "x: &x {kernelType: fast}\nspec:\n  <<: *x\n", 1), []string{"b/m.yaml: " + kernel, "b/m.yaml:17: " + source}},

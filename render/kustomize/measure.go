@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 repositories still use the old fields
+
 package kustomize
 
 import (
@@ -48,7 +50,6 @@ func (s *scan) table() *table {
 // inlineText is the length of the longest text that a kustomization holds itself.
 func inlineText(k *kustomization) (longest int64) {
 	texts := []string{}
-	//lint:ignore SA1019 repositories still use the old field
 	for _, p := range slices.Concat(k.Patches, k.PatchesJson6902) {
 		texts = append(texts, p.Patch)
 	}

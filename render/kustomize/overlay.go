@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 repositories still use the old fields
+
 package kustomize
 
 import (
@@ -96,7 +98,6 @@ func (s *scan) inlinePatches(at string, k *kustomization, sum *cost) {
 	for i, p := range k.Patches {
 		check(fmt.Sprintf("patches[%d].patch", i), p.Patch)
 	}
-	//lint:ignore SA1019 repositories still use the old field
 	for i, p := range k.PatchesJson6902 {
 		check(fmt.Sprintf("patchesJson6902[%d].patch", i), p.Patch)
 	}

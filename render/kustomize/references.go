@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 repositories still use the old fields
+
 package kustomize
 
 import (
@@ -43,7 +45,6 @@ func references(k types.Kustomization) []reference {
 	for i, p := range k.Patches {
 		one(reference{file: true, patch: true}, fmt.Sprintf("patches[%d].path", i), p.Path)
 	}
-	//lint:ignore SA1019 repositories still use the old field
 	for i, p := range k.PatchesJson6902 {
 		one(reference{file: true, patch: true}, fmt.Sprintf("patchesJson6902[%d].path", i), p.Path)
 	}

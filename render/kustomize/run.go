@@ -141,8 +141,10 @@ func kustomize(memory filesys.FileSystem, dir string, patience time.Duration) (r
 var (
 	configured = regexp.MustCompile(" with config: `.*`")
 	// quotes are the words after which the library repeats what it was given.
-	quotes = []string{" from [", " sources [", " in object ", " in {", " in obj ", " {", " &{", " map[", "\n", " '{",
-		": node contents:", ": decoding ", " [patch:", " JsonOp=", " for patch ", " for value ", " utf8 bytes"}
+	quotes = []string{
+		" from [", " sources [", " in object ", " in {", " in obj ", " {", " &{", " map[", "\n", " '{",
+		": node contents:", ": decoding ", " [patch:", " JsonOp=", " for patch ", " for value ", " utf8 bytes",
+	}
 )
 
 // tidy makes what kustomize says fit for a pull request: one line, paths of the repository, and

@@ -97,33 +97,51 @@ func TestRegistriesConf(t *testing.T) {
 		{"a wildcard is a prefix", "idms [{source: '*.q.io', mirrors: [m.io/q]}]", "*.q.io m.io/q=digest"},
 		{"a port", "idms [{source: 'q.io:5000/a', mirrors: ['localhost:5000/b']}]", "q.io:5000/a localhost:5000/b=digest"},
 
-		{"two lists that overlap", "idms [{source: q.io, mirrors: [a.io, b.io, c.io]}]\nidms [{source: q.io, mirrors: [c.io, d.io]}]",
-			"q.io a.io=digest b.io=digest c.io=digest d.io=digest"},
-		{"the later list knows who comes first", "idms [{source: q.io, mirrors: [b.io, c.io]}]\nidms [{source: q.io, mirrors: [a.io, b.io]}]",
-			"q.io a.io=digest b.io=digest c.io=digest"},
-		{"the new and the old kind merge", "icsp [{source: q.io, mirrors: [b.io, c.io]}]\nidms [{source: q.io, mirrors: [a.io, b.io]}]",
-			"q.io a.io=digest b.io=digest c.io=digest"},
-		{"lists of strangers are taken in turn", "idms [{source: q.io, mirrors: [z.io, y.io]}]\nidms [{source: q.io, mirrors: [b.io, c.io]}]",
-			"q.io b.io=digest z.io=digest c.io=digest y.io=digest"},
-		{"lists that contradict", "idms [{source: q.io, mirrors: [b.io, a.io]}]\nidms [{source: q.io, mirrors: [a.io, b.io]}]",
-			"q.io a.io=digest b.io=digest"},
+		{
+			"two lists that overlap", "idms [{source: q.io, mirrors: [a.io, b.io, c.io]}]\nidms [{source: q.io, mirrors: [c.io, d.io]}]",
+			"q.io a.io=digest b.io=digest c.io=digest d.io=digest",
+		},
+		{
+			"the later list knows who comes first", "idms [{source: q.io, mirrors: [b.io, c.io]}]\nidms [{source: q.io, mirrors: [a.io, b.io]}]",
+			"q.io a.io=digest b.io=digest c.io=digest",
+		},
+		{
+			"the new and the old kind merge", "icsp [{source: q.io, mirrors: [b.io, c.io]}]\nidms [{source: q.io, mirrors: [a.io, b.io]}]",
+			"q.io a.io=digest b.io=digest c.io=digest",
+		},
+		{
+			"lists of strangers are taken in turn", "idms [{source: q.io, mirrors: [z.io, y.io]}]\nidms [{source: q.io, mirrors: [b.io, c.io]}]",
+			"q.io b.io=digest z.io=digest c.io=digest y.io=digest",
+		},
+		{
+			"lists that contradict", "idms [{source: q.io, mirrors: [b.io, a.io]}]\nidms [{source: q.io, mirrors: [a.io, b.io]}]",
+			"q.io a.io=digest b.io=digest",
+		},
 		{"the source among its mirrors keeps its place", "idms [{source: q.io, mirrors: [a.io, q.io, b.io]}]", "q.io a.io=digest q.io=digest b.io=digest"},
 		{"the source as last mirror is the default", "idms [{source: q.io, mirrors: [a.io, q.io]}]", "q.io a.io=digest"},
 
 		{"a source that is never asked", "idms [{source: q.io, mirrors: [a.io], mirrorSourcePolicy: NeverContactSource}]", "q.io blocked a.io=digest"},
 		{"a source that may be asked", "idms [{source: q.io, mirrors: [a.io], mirrorSourcePolicy: AllowContactingSource}]", "q.io a.io=digest"},
-		{"never counts for its source alone", "idms [{source: q.io, mirrors: [a.io], mirrorSourcePolicy: NeverContactSource}, {source: q.io/x, mirrors: [a.io]}]",
-			"q.io blocked a.io=digest\nq.io/x a.io=digest"},
+		{
+			"never counts for its source alone", "idms [{source: q.io, mirrors: [a.io], mirrorSourcePolicy: NeverContactSource}, {source: q.io/x, mirrors: [a.io]}]",
+			"q.io blocked a.io=digest\nq.io/x a.io=digest",
+		},
 		{"a list without mirrors has no effect", "idms [{source: q.io, mirrorSourcePolicy: NeverContactSource}]", "none"},
 		{"a list of the source alone has none either", "idms [{source: q.io, mirrors: [q.io]}]", "none"},
 
-		{"insecure goes down to what is narrower", "idms [{source: q.io/x, mirrors: [m.io/x, o.io]}]\nimage {insecureRegistries: [q.io, m.io]}",
-			"q.io/x insecure m.io/x=digest! o.io=digest\nq.io insecure\nm.io insecure"},
+		{
+			"insecure goes down to what is narrower", "idms [{source: q.io/x, mirrors: [m.io/x, o.io]}]\nimage {insecureRegistries: [q.io, m.io]}",
+			"q.io/x insecure m.io/x=digest! o.io=digest\nq.io insecure\nm.io insecure",
+		},
 		{"a longer name is not narrower", "idms [{source: q.iox, mirrors: [m.io]}]\nimage {insecureRegistries: [q.io]}", "q.iox m.io=digest\nq.io insecure"},
-		{"a wildcard goes down to its hosts", "idms [{source: 'a.q.io:5000/x', mirrors: [m.io]}]\nimage {blockedRegistries: ['*.q.io']}",
-			"a.q.io:5000/x blocked m.io=digest\n*.q.io blocked"},
-		{"a wildcard is of hosts, not of paths", "idms [{source: x/a.q.io, mirrors: [m.io]}]\nimage {blockedRegistries: ['*.q.io']}",
-			"x/a.q.io m.io=digest\n*.q.io blocked"},
+		{
+			"a wildcard goes down to its hosts", "idms [{source: 'a.q.io:5000/x', mirrors: [m.io]}]\nimage {blockedRegistries: ['*.q.io']}",
+			"a.q.io:5000/x blocked m.io=digest\n*.q.io blocked",
+		},
+		{
+			"a wildcard is of hosts, not of paths", "idms [{source: x/a.q.io, mirrors: [m.io]}]\nimage {blockedRegistries: ['*.q.io']}",
+			"x/a.q.io m.io=digest\n*.q.io blocked",
+		},
 		{"blocked inside insecure is both", "image {blockedRegistries: [q.io/b], insecureRegistries: [q.io]}", "q.io insecure\nq.io/b insecure blocked"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -239,24 +257,38 @@ func TestMistakes(t *testing.T) {
 		{"a line break", `idms [{source: "q.io\n[x]", mirrors: [m.io]}]`, "", `spec.imageDigestMirrors[0].source: "q.io\n[x]" is none of host[:port], host[:port]/path, *.host`},
 		{"an unknown policy", "idms [{source: q.io, mirrors: [m.io], mirrorSourcePolicy: Never}]", "", `spec.imageDigestMirrors[0].mirrorSourcePolicy: "Never" is none of AllowContactingSource, NeverContactSource`},
 		{"never, and yet a mirror", "idms [{source: q.io, mirrors: [m.io, q.io], mirrorSourcePolicy: NeverContactSource}]", "", "spec.imageDigestMirrors[0].mirrors[1]: is the source, which mirrorSourcePolicy NeverContactSource forbids to ask"},
-		{"two policies for one source", "idms [{source: q.io, mirrors: [m.io], mirrorSourcePolicy: NeverContactSource}]\nitms [{source: q.io, mirrors: [m.io]}]", "",
-			"b: spec.imageTagMirrors[0].mirrorSourcePolicy: is not what ImageDigestMirrorSet a says of the source q.io: a source has one policy"},
-		{"the old kind allows its source", "idms [{source: q.io, mirrors: [m.io], mirrorSourcePolicy: NeverContactSource}]\nicsp [{source: q.io, mirrors: [m.io]}]", "",
-			"b: spec.repositoryDigestMirrors[0].mirrorSourcePolicy: is not what ImageDigestMirrorSet a says of the source q.io: a source has one policy"},
+		{
+			"two policies for one source", "idms [{source: q.io, mirrors: [m.io], mirrorSourcePolicy: NeverContactSource}]\nitms [{source: q.io, mirrors: [m.io]}]", "",
+			"b: spec.imageTagMirrors[0].mirrorSourcePolicy: is not what ImageDigestMirrorSet a says of the source q.io: a source has one policy",
+		},
+		{
+			"the old kind allows its source", "idms [{source: q.io, mirrors: [m.io], mirrorSourcePolicy: NeverContactSource}]\nicsp [{source: q.io, mirrors: [m.io]}]", "",
+			"b: spec.repositoryDigestMirrors[0].mirrorSourcePolicy: is not what ImageDigestMirrorSet a says of the source q.io: a source has one policy",
+		},
 		{"both allowed and blocked", "image {allowedRegistries: [q.io], blockedRegistries: [r.io]}", "", "spec.registrySources.allowedRegistries: does not go with blockedRegistries: remove one of the two"},
 		{"a scope that is none", "image {insecureRegistries: ['*.q.io/x']}", "", `spec.registrySources.insecureRegistries[0]: "*.q.io/x" is none of host[:port], host[:port]/path, *.host`},
 
 		{"a wildcard for containerd", "idms [{source: '*.q.io', mirrors: [m.io]}]", machine.Kubeadm, "a: spec.imageDigestMirrors[0]: containerd knows no wildcards: write each registry of *.q.io"},
-		{"another path for containerd", "idms [{source: q.io/a, mirrors: [m.io/b]}]", machine.Kubeadm,
-			"a: spec.imageDigestMirrors[0]: containerd keeps the path below a registry: the mirror m.io/b of q.io/a must end in /a"},
-		{"a part of a name is no path", "idms [{source: q.io/a, mirrors: [m.io/xa]}]", machine.Kubeadm,
-			"a: spec.imageDigestMirrors[0]: containerd keeps the path below a registry: the mirror m.io/xa of q.io/a must end in /a"},
-		{"a part of a registry is never asked", "idms [{source: q.io/a, mirrors: [m.io/a], mirrorSourcePolicy: NeverContactSource}]", machine.Kubeadm,
-			"a: spec.imageDigestMirrors[0]: containerd can keep whole registries from being asked, not q.io/a alone: write the source q.io"},
-		{"never asked on k3s", "idms [{source: q.io, mirrors: [m.io], mirrorSourcePolicy: NeverContactSource}]", machine.K3s,
-			"a: spec.imageDigestMirrors[0]: k3s cannot keep one registry from being asked: start it with --disable-default-registry-endpoint and write AllowContactingSource"},
-		{"sources for containerd", "image {insecureRegistries: [q.io]}", machine.K3s,
-			"cluster: kind: Image is for CRI-O, and nodes of the profile k3s run containerd: write its configuration in a MachineConfig"},
+		{
+			"another path for containerd", "idms [{source: q.io/a, mirrors: [m.io/b]}]", machine.Kubeadm,
+			"a: spec.imageDigestMirrors[0]: containerd keeps the path below a registry: the mirror m.io/b of q.io/a must end in /a",
+		},
+		{
+			"a part of a name is no path", "idms [{source: q.io/a, mirrors: [m.io/xa]}]", machine.Kubeadm,
+			"a: spec.imageDigestMirrors[0]: containerd keeps the path below a registry: the mirror m.io/xa of q.io/a must end in /a",
+		},
+		{
+			"a part of a registry is never asked", "idms [{source: q.io/a, mirrors: [m.io/a], mirrorSourcePolicy: NeverContactSource}]", machine.Kubeadm,
+			"a: spec.imageDigestMirrors[0]: containerd can keep whole registries from being asked, not q.io/a alone: write the source q.io",
+		},
+		{
+			"never asked on k3s", "idms [{source: q.io, mirrors: [m.io], mirrorSourcePolicy: NeverContactSource}]", machine.K3s,
+			"a: spec.imageDigestMirrors[0]: k3s cannot keep one registry from being asked: start it with --disable-default-registry-endpoint and write AllowContactingSource",
+		},
+		{
+			"sources for containerd", "image {insecureRegistries: [q.io]}", machine.K3s,
+			"cluster: kind: Image is for CRI-O, and nodes of the profile k3s run containerd: write its configuration in a MachineConfig",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			files, got := rendered(t, tt.objects, tt.on)
@@ -361,8 +393,10 @@ func TestNotices(t *testing.T) {
 		want          string
 	}{
 		{"nothing to say", "idms [{source: q.io, mirrors: [m.io]}]", "", ""},
-		{"a policy without mirrors", "idms [{source: q.io, mirrorSourcePolicy: NeverContactSource}]", "",
-			"spec.imageDigestMirrors[0] of ImageDigestMirrorSet a has no effect: without mirrors its source is asked nevertheless"},
+		{
+			"a policy without mirrors", "idms [{source: q.io, mirrorSourcePolicy: NeverContactSource}]", "",
+			"spec.imageDigestMirrors[0] of ImageDigestMirrorSet a has no effect: without mirrors its source is asked nevertheless",
+		},
 		{"k3s does not tell tags from digests", "idms [{source: q.io, mirrors: [m.io]}]", machine.K3s, "k3s asks the mirrors for tags, too, not only for digests"},
 		{"tags are what k3s does", "itms [{source: q.io, mirrors: [m.io]}]", machine.K3s, ""},
 	} {

@@ -275,7 +275,8 @@ var (
 	loud = machine.Config{
 		Files: []machine.File{
 			file("/etc/motd", "sluice's\n"), file("/etc/resolv.conf", "nameserver ::1\n"),
-			file("/opt/deep/er/file", "x"), {Path: "/usr/local/bin/tool", Mode: 0o755, Group: "wheel", Contents: []byte("#!/bin/sh\n")},
+			file("/opt/deep/er/file", "x"),
+			{Path: "/usr/local/bin/tool", Mode: 0o755, Group: "wheel", Contents: []byte("#!/bin/sh\n")},
 			file("/etc/containers/policy.json", `{"default":[]}`),
 		},
 		Units: []machine.Unit{

@@ -45,11 +45,14 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		words   map[string]string // call -> a word of its error
 	}{
 		{"a token that is not accepted", 401, "Bad credentials", map[string]string{
-			"Proposals": "pull_requests:read", "Post": "token is not accepted", "Comment": "Bad credentials"}},
+			"Proposals": "pull_requests:read", "Post": "token is not accepted", "Comment": "Bad credentials",
+		}},
 		{"a right that is missing", 403, "Resource not accessible by personal access token", map[string]string{
-			"Proposals": "token lacks pull_requests:read", "Post": "token lacks statuses:write", "Comment": "NAME[bot]"}},
+			"Proposals": "token lacks pull_requests:read", "Post": "token lacks statuses:write", "Comment": "NAME[bot]",
+		}},
 		{"a repository that is hidden", 404, "Not Found", map[string]string{
-			"Proposals": "check owner and repository", "Post": "check owner and repository", "Comment": "404"}},
+			"Proposals": "check owner and repository", "Post": "check owner and repository", "Comment": "404",
+		}},
 		{"a forge that is down", 502, "<html>", map[string]string{"Proposals": "502", "Post": "502", "Comment": "502"}},
 	} {
 		f, stop := against(t, func(w http.ResponseWriter, r *http.Request) {

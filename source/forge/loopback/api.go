@@ -90,8 +90,10 @@ func addStatus(c call) answer {
 	case said >= most:
 		return invalid("Status", "This SHA and context has reached the maximum number of statuses.")
 	}
-	s := Status{Commit: sha, Context: in.Context, State: in.State, Description: in.Description,
-		Creator: *c.user, At: now(), id: c.server.id(), target: in.Target}
+	s := Status{
+		Commit: sha, Context: in.Context, State: in.State, Description: in.Description,
+		Creator: *c.user, At: now(), id: c.server.id(), target: in.Target,
+	}
 	c.repo.statuses = append(c.repo.statuses, s)
 	return answer{http.StatusCreated, c.server.status(c.repo, s)}
 }
@@ -125,8 +127,10 @@ func combinedStatus(c call) answer {
 		list = append(list, c.server.status(c.repo, s))
 	}
 	here := c.server.APIURL() + "repos/" + c.repo.Name + "/commits/" + sha
-	return answer{http.StatusOK, object{"state": state, "sha": sha, "total_count": len(list), "statuses": list,
-		"repository": c.server.repository(c.repo), "commit_url": here, "url": here + "/status"}}
+	return answer{http.StatusOK, object{
+		"state": state, "sha": sha, "total_count": len(list), "statuses": list,
+		"repository": c.server.repository(c.repo), "commit_url": here, "url": here + "/status",
+	}}
 }
 
 // commit is what the ref of the path names; "" when nothing.

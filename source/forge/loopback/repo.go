@@ -84,8 +84,10 @@ func (r *Repo) OpenFrom(fork *Repo, title, branch string) (int, error) {
 	if base == "" || tip == "" {
 		return 0, fmt.Errorf("open pull request of %q: %s has no such branch, or %s has no branch %q", branch, fork.Name, r.Name, r.Branch)
 	}
-	p := &pull{id: r.server.id(), number: len(r.pulls) + 1, title: title, branch: branch, base: r.Branch,
-		baseHead: base, from: fork, author: r.server.owner, opened: now()}
+	p := &pull{
+		id: r.server.id(), number: len(r.pulls) + 1, title: title, branch: branch, base: r.Branch,
+		baseHead: base, from: fork, author: r.server.owner, opened: now(),
+	}
 	if err := r.move(p, tip); err != nil {
 		return 0, fmt.Errorf("open pull request of %q: %w", branch, err)
 	}

@@ -44,9 +44,11 @@ func listReviews(c call) answer {
 	list := []object{}
 	for _, v := range p.reviews {
 		here := fmt.Sprintf("%srepos/%s/pulls/%d", c.server.APIURL(), c.repo.Name, p.number)
-		list = append(list, object{"id": v.id, "node_id": node("PRR", v.id), "user": c.server.user(&v.author), "body": "", "state": v.state,
+		list = append(list, object{
+			"id": v.id, "node_id": node("PRR", v.id), "user": c.server.user(&v.author), "body": "", "state": v.state,
 			"commit_id": v.commit, "html_url": here, "pull_request_url": here, "author_association": "MEMBER", "submitted_at": stamp(v.at),
-			"_links": object{"html": object{"href": here}, "pull_request": object{"href": here}}})
+			"_links": object{"html": object{"href": here}, "pull_request": object{"href": here}},
+		})
 	}
 	return answer{http.StatusOK, list}
 }

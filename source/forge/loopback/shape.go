@@ -71,8 +71,10 @@ func (s *Server) account(u *User) object {
 
 func (s *Server) repository(r *Repo) object {
 	owner, name, _ := strings.Cut(r.Name, "/")
-	o := object{"id": r.id, "node_id": node("R", r.id), "name": name, "full_name": r.Name, "default_branch": r.Branch,
-		"owner": s.user(&User{ID: 1, Login: owner}), "topics": []string{}, "visibility": "public"}
+	o := object{
+		"id": r.id, "node_id": node("R", r.id), "name": name, "full_name": r.Name, "default_branch": r.Branch,
+		"owner": s.user(&User{ID: 1, Login: owner}), "topics": []string{}, "visibility": "public",
+	}
 	o.links(s.APIURL()+"repos/"+r.Name, `archive_url assignees_url blobs_url branches_url collaborators_url comments_url
 		commits_url compare_url contents_url contributors_url deployments_url downloads_url events_url forks_url
 		git_commits_url git_refs_url git_tags_url hooks_url issue_comment_url issue_events_url issues_url keys_url
@@ -104,10 +106,12 @@ func (s *Server) pull(r *Repo, p *pull) object {
 		merged = p.ended
 	}
 	here := fmt.Sprintf("%srepos/%s/pulls/%d", s.APIURL(), r.Name, p.number)
-	o := object{"id": p.id, "node_id": node("PR", p.id), "number": p.number, "title": p.title, "state": state, "draft": p.draft,
+	o := object{
+		"id": p.id, "node_id": node("PR", p.id), "number": p.number, "title": p.title, "state": state, "draft": p.draft,
 		"locked": false, "user": s.user(p.author), "author_association": "MEMBER", "labels": []object{},
 		"head": end(p.from, p.branch, p.head), "base": end(r, p.base, p.baseHead),
-		"created_at": stamp(p.opened), "updated_at": stamp(p.opened), "closed_at": stamp(p.ended), "merged_at": stamp(merged)}
+		"created_at": stamp(p.opened), "updated_at": stamp(p.opened), "closed_at": stamp(p.ended), "merged_at": stamp(merged),
+	}
 	o.nothing("assignee auto_merge body merge_commit_sha milestone")
 	if p.merge != "" {
 		o["merge_commit_sha"] = p.merge
@@ -130,15 +134,19 @@ func (s *Server) wholePull(r *Repo, p *pull) object {
 }
 
 func (s *Server) status(r *Repo, in Status) object {
-	o := object{"id": in.id, "node_id": node("SC", in.id), "state": in.State, "context": in.Context, "description": in.Description,
-		"target_url": in.target, "creator": s.user(&in.Creator), "created_at": stamp(in.At), "updated_at": stamp(in.At)}
+	o := object{
+		"id": in.id, "node_id": node("SC", in.id), "state": in.State, "context": in.Context, "description": in.Description,
+		"target_url": in.target, "creator": s.user(&in.Creator), "created_at": stamp(in.At), "updated_at": stamp(in.At),
+	}
 	return o.links(s.APIURL()+"repos/"+r.Name+"/statuses/"+in.Commit, "url avatar_url")
 }
 
 func (s *Server) comment(r *Repo, c Comment) object {
 	here := s.APIURL() + "repos/" + r.Name + "/issues/"
-	return object{"id": c.ID, "node_id": node("IC", c.ID), "body": c.Body, "user": s.user(&c.Author), "author_association": "MEMBER",
+	return object{
+		"id": c.ID, "node_id": node("IC", c.ID), "body": c.Body, "user": s.user(&c.Author), "author_association": "MEMBER",
 		"created_at": stamp(c.At), "updated_at": stamp(c.Changed), "performed_via_github_app": nil,
 		"url": here + "comments/" + strconv.FormatInt(c.ID, 10), "html_url": here + "comments/" + strconv.FormatInt(c.ID, 10),
-		"issue_url": here + strconv.Itoa(c.Pull)}
+		"issue_url": here + strconv.Itoa(c.Pull),
+	}
 }
