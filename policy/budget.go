@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sluice-gitops/sluice/nodeops"
 	"github.com/sluice-gitops/sluice/nodeops/impact"
 )
 
@@ -31,11 +32,16 @@ func drift(r Request) (Outcome, string) {
 	if len(r.Drift) == 0 || r.Failing {
 		return Allow, ""
 	}
+	return Wait, Drifted(r.Node, r.Drift) + ": put it back first"
+}
+
+// Drifted says that a node is not what it was made, and where first. There must be some drift.
+func Drifted(node string, drift []nodeops.Drift) string {
 	more := ""
-	if n := len(r.Drift) - 1; n > 0 {
+	if n := len(drift) - 1; n > 0 {
 		more = fmt.Sprintf(" and %d more", n)
 	}
-	return Wait, fmt.Sprintf("node %s has drifted: %s (%s)%s: put it back first", r.Node, r.Drift[0].Path, r.Drift[0].Kind, more)
+	return fmt.Sprintf("node %s has drifted: %s (%s)%s", node, drift[0].Path, drift[0].Kind, more)
 }
 
 // maxUnavailable counts every node that is not at work, whoever took it away: a foreign cordon

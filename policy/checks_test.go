@@ -209,6 +209,11 @@ func TestMistakesInTheGatesAreNamed(t *testing.T) {
 		{"health[0].expression", "column 6: undefined field 'size'", gate(HealthGate{Expression: " pool.size > 1"})},
 		{"health[0].expression", "must say true or false", gate(HealthGate{Expression: "pool.name"})},
 		{"health[0].expression", "longer than 4096", gate(HealthGate{Expression: long})},
+		{"health[0].expression", `there is no probe "wbe"`, gate(HealthGate{Expression: "pool.nodes < 3 || probes.wbe.healthy"})},
+		{"health[0].expression", `there is no probe "shop.eu"`, gate(HealthGate{Expression: "!(probes['shop.eu'].known)"})},
+		{"health[0].expression", `there is no probe "g"`, gate(HealthGate{Expression: "probes.g.healthy"})},
+		{"soak", "longer than 720h", Rollout{Soak: "721h"}},
+		{"canary.soak", "longer than 720h", Rollout{Canary: &Canary{Soak: "30000h"}}},
 		{"health[0].timeout", "soon", gate(HealthGate{Query: "up", Timeout: "soon"})},
 		{"health[0].timeout", "longer than 30s", gate(HealthGate{Query: "up", Timeout: "1m"})},
 		{"health[0].timeout", "no meaning", gate(HealthGate{Nodes: "Ready", Timeout: "1s"})},
@@ -221,6 +226,25 @@ func TestMistakesInTheGatesAreNamed(t *testing.T) {
 		wrong := c.r.Problems()
 		if len(wrong) != 1 || wrong[0].Field != c.field || !strings.Contains(wrong[0].Why, c.says) {
 			t.Errorf("got %+v, want %s: %s", wrong, c.field, c.says)
+		}
+	}
+}
+
+// What may be missing when the policy is read, and what nobody can know then, is no mistake.
+func TestAnExpressionMayAskWhatIsThere(t *testing.T) {
+	web := HealthGate{Name: "web", Nodes: "Ready"}
+	for name, text := range map[string]string{
+		"a gate of the policy":          "probes.web.healthy && probes['web'].known",
+		"a probe that it asks for":      "!has(probes.shop) || probes.shop.healthy",
+		"a probe that it asks for, too": "!('shop' in probes) || probes['shop'].healthy",
+		"all probes":                    "probes.all(name, probes[name].healthy)",
+		"a name that is put together":   "probes['we' + 'b'].healthy",
+		"a zone":                        "node.zone != 'nowhere'",
+		"a pool":                        "pool.name != 'nobody'",
+	} {
+		r := Rollout{Soak: "720h", Health: []HealthGate{{Name: "x", Expression: text}, web}}
+		if wrong := r.Problems(); len(wrong) > 0 {
+			t.Errorf("%s: %+v", name, wrong)
 		}
 	}
 }

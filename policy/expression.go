@@ -155,8 +155,21 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	)
 })
 
-// compile reads an expression; its error is one line, with the column.
+// compile makes an expression ready to be asked.
 func compile(text string) (cel.Program, error) {
+	parsed, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	env, err := environment()
+	if err != nil {
+		return nil, err
+	}
+	return env.Program(parsed, cel.CostLimit(maxCost), cel.InterruptCheckFrequency(0))
+}
+
+// parse reads an expression; its error is one line, with the column.
+func parse(text string) (*cel.Ast, error) {
 	if len(text) > maxExpression {
 		return nil, fmt.Errorf("is longer than %d bytes", maxExpression)
 	}
@@ -164,14 +177,14 @@ func compile(text string) (cel.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	ast, issues := env.Compile(text)
+	parsed, issues := env.Compile(text)
 	if issues.Err() != nil {
 		first := issues.Errors()[0]
 		why, _, _ := strings.Cut(first.Message, "\n")
 		return nil, fmt.Errorf("is no CEL over pool, node, revision, probes and now: column %d: %s", first.Location.Column()+1, why)
 	}
-	if ast.OutputType() != cel.BoolType {
-		return nil, fmt.Errorf("gives %s, and must say true or false", ast.OutputType())
+	if parsed.OutputType() != cel.BoolType {
+		return nil, fmt.Errorf("gives %s, and must say true or false", parsed.OutputType())
 	}
-	return env.Program(ast, cel.CostLimit(maxCost), cel.InterruptCheckFrequency(0))
+	return parsed, nil
 }

@@ -32,8 +32,14 @@ func hold(r Request) (Outcome, string) {
 	return Wait, strings.Join(words, "; ")
 }
 
+// Controller signs the holds that nobody gave and nobody releases: their reason says what ends them.
+const Controller = "sluice"
+
 // String says who holds, until when and why.
 func (h Hold) String() string {
+	if h.By == Controller && h.Since.IsZero() && h.Until.IsZero() {
+		return "held by " + h.By + ": " + h.Reason
+	}
 	until := "it is released"
 	if !h.Until.IsZero() {
 		until = h.Until.UTC().Format("2006-01-02 15:04:05 UTC")

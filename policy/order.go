@@ -143,12 +143,19 @@ func (r Rollout) RollsBack() bool {
 	return r.FailureBudget != nil && r.FailureBudget.Action == "rollback"
 }
 
+// maxSoak is more than anybody watches a node: what is longer was meant in another unit.
+const maxSoak = 30 * 24 * time.Hour
+
 // orderProblems are the mistakes in everything but windows and freezes.
 func (r Rollout) orderProblems() (out []Problem) {
 	bad := func(field, why string, args ...any) { out = append(out, Problem{field, fmt.Sprintf(why, args...)}) }
-	duration := func(field, text string) {
-		if d, err := time.ParseDuration(text); text != "" && (err != nil || d < 0) {
+	soak := func(field, text string) {
+		switch d, err := time.ParseDuration(text); {
+		case text == "":
+		case err != nil || d < 0:
 			bad(field, "%q is no duration such as 10m", text)
+		case d > maxSoak:
+			bad(field, "%q is longer than %s: a rollout would not end", text, maxSoak)
 		}
 	}
 	count := func(field, text string) {
@@ -156,10 +163,10 @@ func (r Rollout) orderProblems() (out []Problem) {
 			bad(field, "%q is neither a number nor a percentage such as 10%%", text)
 		}
 	}
-	duration("soak", r.Soak)
+	soak("soak", r.Soak)
 	if c := r.Canary; c != nil {
 		count("canary.nodes", c.Nodes)
-		duration("canary.soak", c.Soak)
+		soak("canary.soak", c.Soak)
 		if c.Nodes != "" && len(c.Labels) > 0 {
 			bad("canary", "has nodes and labels: give one")
 		}

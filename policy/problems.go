@@ -70,7 +70,12 @@ func (r Rollout) gateProblems() []Problem {
 	if d := r.Drain; d != nil {
 		d.problems(&c)
 	}
-	names := map[string]bool{}
+	names, probes := map[string]bool{}, []string{}
+	for _, g := range r.Health {
+		if g.Expression == "" {
+			probes = append(probes, g.Name)
+		}
+	}
 	for i, g := range r.Health {
 		field := fmt.Sprintf("health[%d]", i)
 		switch {
@@ -81,6 +86,9 @@ func (r Rollout) gateProblems() []Problem {
 		}
 		names[g.Name] = true
 		g.problems(field, &c)
+		for _, name := range strangers(g.Expression, probes) {
+			c.add(field+".expression", "there is no probe %q: name a health gate of this policy that is no expression", name)
+		}
 	}
 	if a := r.Approvals; a != nil {
 		a.problems(&c)

@@ -59,6 +59,9 @@ func parseSchedule(text string) (cron.Schedule, error) {
 		}
 	}
 	parsed, err := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow).Parse(text)
+	if err != nil && strings.Contains(strings.Fields(text)[4], "7") {
+		return nil, fmt.Errorf("%q is no schedule: weekdays are 0 (Sunday) to 6, or SUN to SAT: write 0 in the place of 7", text)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%q is no schedule: %w", text, err)
 	}

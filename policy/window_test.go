@@ -104,6 +104,7 @@ func TestMistakesClose(t *testing.T) {
 		{"four fields", Freeze{Window: with(func(w *Window) { w.Schedule = "0 2 * *" })}, ".schedule", "five fields"},
 		{"six fields", Freeze{Window: with(func(w *Window) { w.Schedule = "0 0 2 * * *" })}, ".schedule", "five fields"},
 		{"a minute that is none", Freeze{Window: with(func(w *Window) { w.Schedule = "60 2 * * *" })}, ".schedule", "above maximum"},
+		{"a Sunday that is 7", Freeze{Window: with(func(w *Window) { w.Schedule = "0 2 * * 7" })}, ".schedule", "write 0 in the place of 7"},
 		{"a zone prefix without a space", Freeze{Window: with(func(w *Window) { w.Schedule = "TZ=Europe/Rome" })}, ".schedule", "write it into timeZone"},
 		{"a zone prefix", Freeze{Window: with(func(w *Window) { w.Schedule = "CRON_TZ=Europe/Rome 0 2 * * *" })}, ".schedule", "write it into timeZone"},
 		{"a descriptor", Freeze{Window: with(func(w *Window) { w.Schedule = "@daily" })}, ".schedule", "five fields"},

@@ -52,12 +52,15 @@ func (b *bench) proves(n *Node) bool {
 	return false
 }
 
-// unready says so of a node; whoever waits for it should know.
+// unready says why a node may be waited for in vain, if it may: whoever waits for it should know.
 func unready(n *Node) string {
-	if n.Ready {
-		return ""
+	switch {
+	case !n.Ready:
+		return " (not ready)"
+	case n.Mute:
+		return " (its agent has said nothing yet)"
 	}
-	return " (not ready)"
+	return ""
 }
 
 // through says that the canaries of some rules are at the target.

@@ -119,7 +119,7 @@ func (p Pool) warn(errands []errand, b *bench) Pool {
 }
 
 func late(ends time.Time) string {
-	return "may run past the window's end at " + ends.UTC().Format("2006-01-02 15:04 UTC")
+	return "may run past the window's end at " + minute(ends)
 }
 
 // A node that has rebooted for a commit which was overtaken before it had landed waits for the

@@ -113,7 +113,7 @@ func (p *Pool) empty(e *errand, b *bench) Effect {
 	until := since.Add(b.drain.timeout)
 	force := b.drain.onTimeout == "force" && !now.Before(until)
 	if e.Blocked != "" && e.Cordon == Ours {
-		p.hold(e, policy.Finding{Check: "drain", Outcome: policy.Wait, Reason: fmt.Sprintf("node %s cannot be emptied: %s", e.Name, e.Blocked)})
+		p.hold(e, policy.Finding{Check: "drain", Outcome: policy.Wait, Reason: fmt.Sprintf("node %s cannot be emptied: %s%s", e.Name, e.Blocked, b.next(e, until, force))})
 	}
 	d := Drain{Node: e.Name, Until: until, Pods: b.drain.pods, Force: force}
 	if force {
@@ -121,6 +121,27 @@ func (p *Pool) empty(e *errand, b *bench) Effect {
 	}
 	return d
 }
+
+// next is what becomes of a drain that is blocked; "" where it goes on until the node is empty. A
+// status leaves it out: each drain that begins again would be another.
+func (b *bench) next(e *errand, until time.Time, force bool) string {
+	ends := map[string]string{
+		"halt": "the node goes back to work and the pool halts", "skipNode": "the node goes back to work and is left out", "force": "the pods are deleted by force",
+	}
+	then := b.drain.onTimeout
+	if then == "skipNode" && b.proves(e.Node) {
+		then = "halt"
+	}
+	switch {
+	case force:
+		return tried + minute(until) + ", and now all that may be is deleted by force"
+	case then != "force" && (!e.Ready || failing(e.Node)): // it has to be reached: see giveUp
+		return ""
+	}
+	return fmt.Sprintf("%s%s, then %s (drain.onTimeout: %s); sluice hold %s gives the node back now", tried, minute(until), ends[then], b.drain.onTimeout, b.request.Pool)
+}
+
+const tried = "; tried until "
 
 func culprit(n *Node) string {
 	if n.Blocked == "" {

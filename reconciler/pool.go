@@ -33,7 +33,8 @@ func (s *State) stepPool(want render.Pool, crew []*Node, o Observed, votes *vote
 	b := s.bench(p, want, errands, o, votes)
 	p = p.giveUp(errands, b)
 	effects := p.advance(want, errands, b)
-	p = p.clock(errands, effects, o.Now).warn(errands, b)
+	p = p.clock(errands, effects, o.Now).clockOrders(errands, effects, o.Now).warn(errands, b)
+	p.Waiting = append(p.overdue(errands, o.Now), p.Waiting...)
 	p = p.settle(want, errands, b, len(effects) > 0)
 	p.Status = describe(p, want.Name)
 	s.Pools[want.Name] = p
@@ -53,6 +54,7 @@ type errand struct {
 	failed  bool // it has answered this attempt, and not by becoming that
 
 	returned bool // it was being emptied for too long: it is given back
+	lost     bool // nobody knows how far it is
 
 	away string           // why it is not at work; "" when it is
 	held []policy.Finding // what the gate had against it at this step
@@ -60,13 +62,17 @@ type errand struct {
 
 // generation is that of the node's next order. It is newer than the attempt's where the node would
 // rightly refuse that as old: it came with a newer order, as one does that was moved from another
-// pool, or takes the place of an order that expired.
+// pool, or takes the place of an order that expired, or that the cluster has lost.
 func (p *Pool) generation(e *errand) uint64 {
+	next := p.Generation
 	expired := answered(e.Node) && e.Report.Phase == nodeops.Expired
 	if expired || e.Order.Config != p.Target && e.Order.Generation > 0 {
-		return max(p.Generation, e.Order.Generation+1)
+		next = max(next, e.Order.Generation+1)
 	}
-	return p.Generation
+	if e.Report.Generation > next {
+		next = e.Report.Generation + 1
+	}
+	return next
 }
 
 // plan says what the target costs each node, from what that node itself reports.
@@ -77,7 +83,10 @@ func (s *State) plan(p Pool, want render.Pool, crew []*Node, o Observed) []erran
 		e := &out[i]
 		e.Node, e.zone = n, n.Labels[zoneLabel]
 		e.away = p.away(n, len(known.diff(n.Report.Config, n.Order.Config)) > 0)
-		e.asked = n.Order.Config == p.Target && n.Order.Generation >= p.Generation && !(answered(n) && n.Report.Phase == nodeops.Expired)
+		e.asked = n.Order.Config == p.Target && n.Order.Generation >= max(p.Generation, n.Report.Generation) && !(answered(n) && n.Report.Phase == nodeops.Expired)
+		if e.lost = s.lost(n); e.lost && e.away == "" {
+			e.away = "its agent is not heard"
+		}
 		e.reached = n.Order.Config == p.Target && answered(n) && n.Report.Phase == nodeops.Done && n.Report.Config == p.Target
 		switch n.Report.Phase {
 		case nodeops.Failed, nodeops.Restored, nodeops.Refused:
@@ -183,14 +192,14 @@ func (p *Pool) advance(want render.Pool, errands []errand, b *bench) (effects []
 		e := &errands[i]
 		switch {
 		case e.reached, e.asked, e.returned, p.Halt != "", p.Skipped[e.Name] != "":
-			effects = append(effects, handBack(e.Node)...)
+			effects = append(effects, e.handBack()...)
 			continue
 		case e.Cordon == Foreign:
 			p.hold(e, policy.Finding{Check: "cordon", Outcome: policy.Wait, Reason: "node " + e.Name + " is cordoned by somebody else"})
 			continue
 		case e.Mute:
 			p.hold(e, policy.Finding{Check: "agent", Outcome: policy.Wait, Reason: "the agent of node " + e.Name + " has said nothing yet: see whether it runs"})
-			effects = append(effects, handBack(e.Node)...)
+			effects = append(effects, e.handBack()...)
 			continue
 		}
 		verdict := b.judge(e)
@@ -268,6 +277,9 @@ func (p Pool) settle(want render.Pool, errands []errand, b *bench, moving bool) 
 	case phase == Progressing && !moving && len(p.Waiting) > 0:
 		phase = Waiting
 	}
+	if phase == Degraded {
+		p.Waiting = drifted(errands)
+	}
 	if phase == Updated || phase == Degraded || phase == Halted {
 		p.Lately = nil // this attempt has ended; only commits that overtake each other wait for calm
 	}
@@ -288,6 +300,13 @@ func handBack(n *Node) []Effect {
 		return nil
 	}
 	return []Effect{Uncordon{n.Name}}
+}
+
+func (e *errand) handBack() []Effect {
+	if e.lost {
+		return nil // it may be going down
+	}
+	return handBack(e.Node)
 }
 
 // What keeps a node from its work and is not of our doing.

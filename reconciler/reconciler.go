@@ -122,6 +122,7 @@ type Pool struct {
 	GuardAt      time.Time                  `json:"guardAt,omitzero"`      // the same by the operator's guardrail
 	Skipped      map[string]string          `json:"skipped,omitempty"`     // nodes that this attempt has given up, and why
 	Begun        map[string]Begun           `json:"begun,omitempty"`       // nodes that are being taken to the target
+	Ordered      map[string]time.Time       `json:"ordered,omitempty"`     // nodes that are not at the target yet, and when they were ordered to it
 	Lately       map[string]time.Time       `json:"lately,omitempty"`      // nodes that were last ordered to reboot within some minutes, and when
 	Pace         map[string][]time.Duration `json:"pace,omitempty"`        // kind -> how long nodes took of late, newest last
 	History      []Landing                  `json:"history,omitempty"`     // newest first
@@ -211,21 +212,6 @@ func Step(s State, o Observed) (State, []Effect) {
 	return s.speak(o, effects)
 }
 
-// outline remembers the pools of the revision in force. A controller that starts anew while Git is
-// silent has nothing else to go by.
-func (s *State) outline(pools []render.Pool) {
-	same := func(o render.Outline, p render.Pool) bool {
-		return o.Name == p.Name && o.Of == s.Good.Commit && o.Target == p.Target()
-	}
-	if slices.EqualFunc(s.Outlines, pools, same) {
-		return
-	}
-	s.Outlines = make([]render.Outline, len(pools))
-	for i, p := range pools {
-		s.Outlines[i] = p.Outline(s.Good.Commit)
-	}
-}
-
 // turn takes every pool one step on. Where somebody listens, he hears how each node stands.
 func (s *State) turn(o Observed, listen listener) (effects []Effect) {
 	crews, idle, strays := muster(o)
@@ -236,7 +222,9 @@ func (s *State) turn(o Observed, listen listener) (effects []Effect) {
 	}
 	s.dismiss(o.Head.Pools)
 	for _, n := range idle {
-		effects = append(effects, handBack(n)...)
+		if !s.lost(n) {
+			effects = append(effects, handBack(n)...)
+		}
 	}
 	s.note(o.Nodes, effects)
 	return effects

@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/sluice-gitops/sluice/policy"
+	"github.com/sluice-gitops/sluice/render"
 	"github.com/sluice-gitops/sluice/source"
 )
 
@@ -36,8 +38,9 @@ func describe(p Pool, name string) source.Status {
 		st.Summary = fmt.Sprintf("%swaiting at %d of %d nodes: %s", back, p.Counts.Updated, p.Counts.Nodes, reasons(p.Waiting))
 	case Progressing:
 		st.Summary = fmt.Sprintf("%s%d of %d nodes updated", back, milestone(p.Counts), p.Counts.Nodes)
-		if i := slices.IndexFunc(p.Waiting, func(f policy.Finding) bool { return f.Check == "drain" }); i >= 0 {
-			st.Summary += "; " + p.Waiting[i].Reason // it holds its slot, and somebody can help
+		if i := slices.IndexFunc(p.Waiting, func(f policy.Finding) bool { return f.Check == "drain" || f.Check == "order" }); i >= 0 {
+			why, _, _ := strings.Cut(p.Waiting[i].Reason, tried)
+			st.Summary += "; " + why // it holds its slot, and somebody can help
 		}
 		for _, f := range p.Warned {
 			st.Summary += "; " + f.Reason
@@ -99,9 +102,9 @@ func (s *State) refuse(o Observed) {
 	aside := o.aside()
 	var now []source.Status
 	if aside != nil {
-		st := source.Status{Commit: aside.Revision.Commit, State: source.Failure, Summary: "not rendered: " + aside.Why}
+		st := source.Status{Commit: aside.Revision.Commit, State: source.Failure, Summary: notRendered + aside.Why}
 		if o.Rewound != nil {
-			st.State, st.Summary = source.Pending, "held: "+aside.Why
+			st.State, st.Summary = source.Pending, held+aside.Why
 		}
 		now = []source.Status{st}
 		for i, name := range sortedKeys(s.Pools) {
@@ -117,12 +120,16 @@ func (s *State) refuse(o Observed) {
 		newest = aside.Revision.Commit
 	}
 	for _, st := range s.Refused {
-		if !st.State.Terminal() {
+		there := slices.ContainsFunc(o.Head.Pools, func(p render.Pool) bool { return p.Name == st.Pool })
+		switch {
+		case st.Commit != newest && !st.State.Terminal():
 			st.State, st.Summary = source.Superseded, "superseded by "+source.Short(newest)
+		case aside == nil && !st.State.Terminal() && !there: // it was allowed, and no pool will have a last word here
+			st.State, st.Summary = source.Superseded, "allowed, and has no such pool"
+		case st.Commit == newest:
+			continue
 		}
-		if st.Commit != newest {
-			s.owe(st)
-		}
+		s.owe(st)
 	}
 	s.Refused = now
 }

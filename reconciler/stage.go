@@ -68,7 +68,7 @@ func (s *State) bench(p Pool, want render.Pool, errands []errand, o Observed, vo
 	turns := &turns{state: s, head: o.Head, guard: o.Guardrail}
 	if o.Rewound != nil {
 		b.rewound = true
-		b.request.Holds = append(b.request.Holds, policy.Hold{By: "sluice", Reason: o.Rewound.Why})
+		b.request.Holds = append(b.request.Holds, policy.Hold{By: policy.Controller, Reason: o.Rewound.Why})
 	}
 	if len(p.History) > 0 {
 		b.landed = p.History[0].Config

@@ -81,9 +81,11 @@ func TestANodeThatMayOverrunItsWindowSaysSo(t *testing.T) {
 				Now: now, Gate: policy.Default(), Head: reconciler.Head{Revision: source.Revision{Commit: "c"}, Pools: []render.Pool{want}},
 				Known: map[machine.Digest]machine.Config{want.Target(): want.Config},
 				Nodes: []reconciler.Node{
-					{Name: "w1", Labels: labels, Cordon: reconciler.Ours, Drained: true,
+					{
+						Name: "w1", Labels: labels, Cordon: reconciler.Ours, Drained: true,
 						Order:  nodeops.Order{Node: "w1", Generation: 2, Config: want.Target(), Ceiling: impact.Reboot, NotAfter: now.Add(10 * time.Minute)},
-						Report: nodeops.Report{Generation: 2, Phase: nodeops.Working}},
+						Report: nodeops.Report{Generation: 2, Phase: nodeops.Working},
+					},
 					{Name: "w2", Labels: labels, Ready: true},
 				},
 			}

@@ -185,8 +185,10 @@ func (f *finder) list() []Blocker {
 		}
 		out = append(out, all[:min(same, Most)]...)
 		if same > Most {
-			out = append(out, Blocker{Kind: first.Kind, Severity: first.Severity, Mark: first.Mark, More: same - Most,
-				Reason: fmt.Sprintf("and %d more of this kind", same-Most)})
+			out = append(out, Blocker{
+				Kind: first.Kind, Severity: first.Severity, Mark: first.Mark, More: same - Most,
+				Reason: fmt.Sprintf("and %d more of this kind", same-Most),
+			})
 		}
 		all = all[same:]
 	}
@@ -297,13 +299,17 @@ func (f *finder) absent(waves [][]string) {
 		}
 	}
 	if len(names) > 0 {
-		f.say(&first, Blocker{Kind: Unknown, Severity: Warns, Mark: AsRecorded, Node: names[0],
-			Reason: fmt.Sprintf("%s not in the record, such as %s: nothing is known of the pods there", plural(len(names), "node of the waves is", "nodes of the waves are"), names[0])})
+		f.say(&first, Blocker{
+			Kind: Unknown, Severity: Warns, Mark: AsRecorded, Node: names[0],
+			Reason: fmt.Sprintf("%s not in the record, such as %s: nothing is known of the pods there", plural(len(names), "node of the waves is", "nodes of the waves are"), names[0]),
+		})
 	}
 	if len(waves) > 0 {
 		for _, kind := range f.Missing {
-			f.say(&wave{}, Blocker{Kind: Unknown, Severity: Warns, Mark: AsRecorded, Name: kind,
-				Reason: "the record holds no " + kind + ", though pods refer to some: what depends on them is not judged"})
+			f.say(&wave{}, Blocker{
+				Kind: Unknown, Severity: Warns, Mark: AsRecorded, Name: kind,
+				Reason: "the record holds no " + kind + ", though pods refer to some: what depends on them is not judged",
+			})
 		}
 	}
 }

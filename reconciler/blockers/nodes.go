@@ -118,9 +118,11 @@ func (f *finder) fits(w *wave) {
 	}
 	for _, g := range slices.Sorted(maps.Keys(asked)) {
 		if f.rooms[g].takers == w.takers(g) {
-			f.say(w, Blocker{Kind: Headroom, Severity: Warns, Mark: Estimate, Name: "nodes", Node: w.nodes[0].Name,
+			f.say(w, Blocker{
+				Kind: Headroom, Severity: Warns, Mark: Estimate, Name: "nodes", Node: w.nodes[0].Name,
 				Reason: fmt.Sprintf("%s of the wave can go to no other node%s, by taints alone: they wait until a node is back",
-					plural(int(asked[g].Pods), "pod", "pods"), with(g))})
+					plural(int(asked[g].Pods), "pod", "pods"), with(g)),
+			})
 			continue
 		}
 		for _, r := range pairs(free[g], asked[g]) {
@@ -129,9 +131,11 @@ func (f *finder) fits(w *wave) {
 				f.rooms[g].tight[r.Resource] = r
 			}
 			if r.Asked > r.Free {
-				f.say(w, Blocker{Kind: Headroom, Severity: Warns, Mark: Estimate, Name: r.Resource, Node: w.nodes[0].Name,
+				f.say(w, Blocker{
+					Kind: Headroom, Severity: Warns, Mark: Estimate, Name: r.Resource, Node: w.nodes[0].Name,
 					Reason: fmt.Sprintf("the pods of the wave ask for %s, and the other nodes%s have %s free, by requests and taints alone: some wait until a node is back",
-						r.amount(r.Asked), with(g), r.amount(max(0, r.Free)))})
+						r.amount(r.Asked), with(g), r.amount(max(0, r.Free))),
+				})
 			}
 		}
 	}

@@ -53,8 +53,10 @@ func (f *finder) services(w *wave) {
 	}
 	for _, s := range order {
 		if pods := away[s]; len(pods) >= s.Ready && !f.spared(pods) {
-			f.say(w, Blocker{Kind: ServiceDown, Severity: Warns, Mark: AsRecorded, Namespace: s.Namespace, Name: s.Name, Node: pods[0].Node,
-				Reason: fmt.Sprintf("all of its ready endpoints (%d) are on nodes of this wave: it has none until one is back", s.Ready)})
+			f.say(w, Blocker{
+				Kind: ServiceDown, Severity: Warns, Mark: AsRecorded, Namespace: s.Namespace, Name: s.Name, Node: pods[0].Node,
+				Reason: fmt.Sprintf("all of its ready endpoints (%d) are on nodes of this wave: it has none until one is back", s.Ready),
+			})
 		}
 	}
 }

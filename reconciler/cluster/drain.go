@@ -39,6 +39,7 @@ type record struct {
 }
 
 func (r *record) CoreV1() typedcore.CoreV1Interface { return &recordedCore{r.Interface.CoreV1(), r} }
+
 func (r *record) AppsV1() typedapps.AppsV1Interface { return &recordedApps{r.Interface.AppsV1(), r} }
 
 type recordedCore struct {

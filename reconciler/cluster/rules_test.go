@@ -124,8 +124,10 @@ func TestBlockers(t *testing.T) {
 			w.service("shop", "api", "api-0", "api-1")
 			w.budget("shop", "api", "api", [4]int32{2, 2, 1, 1}, minAvailable("1"))
 		}, want: []string{"warns estimate 1 pdb-wave shop/api: 2 of its pods are in the wave and 1 may be away at a time: the wave takes about 2 rounds"}},
-		{name: "a budget that a wave fills is taken in rounds", waves: [][]string{{"a", "b"}}, build: func(*world) {},
-			want: []string{"warns estimate 1 pdb-wave shop/web: about 2 rounds"}},
+		{
+			name: "a budget that a wave fills is taken in rounds", waves: [][]string{{"a", "b"}}, build: func(*world) {},
+			want: []string{"warns estimate 1 pdb-wave shop/web: about 2 rounds"},
+		},
 		{name: "an endpoint outside the cluster keeps a Service up", build: func(w *world) {
 			w.deployment("shop", "edge", 2)
 			w.pod("shop", "edge-0", "a", "edge", of("ReplicaSet", "edge-1"))
@@ -201,15 +203,21 @@ func TestBlockers(t *testing.T) {
 			}
 		}, want: []string{"warns estimate 1 quorum shop/zk: leaves 1 of its 3 replicas ready", "warns estimate 1 pdb-wave shop/web: about 2 rounds"}},
 		{name: "one member of etcd at a time is fine", waves: [][]string{{"m1"}, {"m2"}, {"m3"}}, build: func(w *world) { etcd(w) }},
-		{name: "two members of etcd are too many", waves: [][]string{{"m1", "m2"}}, build: func(w *world) { etcd(w) },
-			want: []string{"blocks snapshot 1 quorum etcd: leaves 1 of 3 etcd members up, and 2 are needed"}},
-		{name: "a member of etcd that is down already counts", waves: [][]string{{"m2"}}, build: func(w *world) { etcd(w, "m1") },
-			want: []string{"blocks snapshot 1 quorum etcd: leaves 1 of 3"}},
+		{
+			name: "two members of etcd are too many", waves: [][]string{{"m1", "m2"}}, build: func(w *world) { etcd(w) },
+			want: []string{"blocks snapshot 1 quorum etcd: leaves 1 of 3 etcd members up, and 2 are needed"},
+		},
+		{
+			name: "a member of etcd that is down already counts", waves: [][]string{{"m2"}}, build: func(w *world) { etcd(w, "m1") },
+			want: []string{"blocks snapshot 1 quorum etcd: leaves 1 of 3"},
+		},
 		{name: "the only node of a control plane", waves: [][]string{{"m"}}, build: func(w *world) {
 			w.node("m", func(n *corev1.Node) { n.Labels = map[string]string{"node-role.kubernetes.io/control-plane": ""} })
 		}, want: []string{"warns snapshot 1 quorum control-plane: the API is away while the node is"}},
-		{name: "no room for what a GPU node evicts", waves: [][]string{{"g1"}}, build: gpu,
-			want: []string{"warns estimate 1 headroom nvidia.com/gpu: ask for 2 nvidia.com/gpu, and the other nodes with the taints gpu=yes:NoSchedule have 0 nvidia.com/gpu free"}},
+		{
+			name: "no room for what a GPU node evicts", waves: [][]string{{"g1"}}, build: gpu,
+			want: []string{"warns estimate 1 headroom nvidia.com/gpu: ask for 2 nvidia.com/gpu, and the other nodes with the taints gpu=yes:NoSchedule have 0 nvidia.com/gpu free"},
+		},
 		{name: "no room for memory", build: func(w *world) {
 			w.deployment("shop", "big", 3)
 			for i, n := range []string{"a", "b", "c"} {
@@ -234,8 +242,10 @@ func TestBlockers(t *testing.T) {
 			w.pod("batch", "import-x", "a", "import", of("Job", "import"))
 			w.pod("vm", "guest", "c", "guest", of("Guest", "guest"))
 		}, want: []string{"blocks exact 3 blocked-by-rule vm/guest: says block", "warns snapshot 1 waited-for batch/import-x: ended by itself"}},
-		{name: "a node that was not recorded", waves: [][]string{{"a"}, {"x"}}, build: func(*world) {},
-			want: []string{"warns snapshot 2 unknown : 1 node of the waves is not in the record, such as x"}},
+		{
+			name: "a node that was not recorded", waves: [][]string{{"a"}, {"x"}}, build: func(*world) {},
+			want: []string{"warns snapshot 2 unknown : 1 node of the waves is not in the record, such as x"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var w world

@@ -91,7 +91,8 @@ func (w *world) deployment(namespace, name string, replicas int32) {
 	}, &appsv1.ReplicaSet{
 		TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "ReplicaSet"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name + "-1", OwnerReferences: []metav1.OwnerReference{
-			{APIVersion: "apps/v1", Kind: "Deployment", Name: name, UID: "u", Controller: ptr(true)}}},
+			{APIVersion: "apps/v1", Kind: "Deployment", Name: name, UID: "u", Controller: ptr(true)},
+		}},
 		Spec: appsv1.ReplicaSetSpec{Replicas: &replicas},
 	})
 }

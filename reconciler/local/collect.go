@@ -21,11 +21,15 @@ const (
 
 // Collect deletes the configs that nothing names, but for the last ten and what is young. The one
 // controller that holds the lock calls it.
-func (s *Store) Collect(_ context.Context, now time.Time, named []machine.Digest) error {
+func (s *Store) Collect(_ context.Context, now time.Time, named []machine.Digest) (err error) {
 	if age := now.Sub(s.collected); !s.collected.IsZero() && age >= 0 && age < young {
 		return nil
 	}
-	s.collected = now
+	defer func() {
+		if err == nil {
+			s.collected = now
+		}
+	}()
 	var have saved
 	if _, err := durable.ReadJSON(filepath.Join(s.Dir, "state.json"), &have); err != nil || have.Version != s.version {
 		return err // another's: it collects

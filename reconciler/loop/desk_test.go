@@ -60,7 +60,7 @@ func TestHoldsThatCannotBeReadHoldEverything(t *testing.T) {
 	w.source.Push(reboots("b"))
 	writes := w.fleet.writes
 	w.run(5)
-	w.holdPhase(reconciler.Paused, "the holds cannot be read")
+	w.holdPhase(reconciler.Paused, "until the holds can be read")
 	if w.fleet.writes != writes {
 		t.Errorf("%d writes to nodes", w.fleet.writes-writes)
 	}
@@ -119,8 +119,10 @@ func TestABranchThatComesBackIsFollowed(t *testing.T) {
 func TestARevisionThatLetsTheFleetGoIsRefused(t *testing.T) {
 	for name, files := range map[string]map[string]string{
 		"nothing is rendered": {"other.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"},
-		"no selector fits": {"pool.yaml": "apiVersion: machineconfiguration.openshift.io/v1\nkind: MachineConfigPool\nmetadata: {name: other}\nspec: {nodeSelector: {matchLabels: {no: node}}}\n",
-			"args.yaml": reboots("b")["args.yaml"]},
+		"no selector fits": {
+			"pool.yaml": "apiVersion: machineconfiguration.openshift.io/v1\nkind: MachineConfigPool\nmetadata: {name: other}\nspec: {nodeSelector: {matchLabels: {no: node}}}\n",
+			"args.yaml": reboots("b")["args.yaml"],
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

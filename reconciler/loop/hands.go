@@ -37,6 +37,20 @@ func (l *Loop) move(ctx context.Context, effects []reconciler.Effect) (any bool,
 	return len(back)+len(send)+len(drain) > 0, errs
 }
 
+// mark asks new work to go elsewhere, where the fleet can. That is a courtesy: no order waits for it,
+// and a tick is no worse where it fails. It is tried again later and later.
+func (l *Loop) mark(ctx context.Context, state reconciler.State, seen reconciler.Observed) (err error) {
+	m, can := l.Fleet.(Marker)
+	if can && !l.marks.closed(l.Now()) {
+		err = m.Mark(ctx, reconciler.Outdated(state, seen))
+		l.marks.note(err, l.Now())
+	}
+	if l.marks.why != nil {
+		l.complain(l.Log.Warn, "nodes cannot be marked for new work to avoid; they are updated all the same", l.marks.why)
+	}
+	return err
+}
+
 // drained says what came of drains. They are repeated at every tick: the log has one when it begins,
 // and when something else is asked of it.
 func (l *Loop) drained(drains []reconciler.Drain, errs []error) []error {

@@ -88,8 +88,12 @@ func TestSeveralHandsGiveBackFirst(t *testing.T) {
 	fleet := &pairs{meet: map[string]chan struct{}{}}
 	l := &Loop{Fleet: fleet, Hands: 2, Log: slog.New(slog.DiscardHandler)}
 	moved, errs := l.move(t.Context(), []reconciler.Effect{
-		reconciler.Drain{Node: "w1"}, reconciler.Send{}, reconciler.Uncordon{Node: "w2"},
-		reconciler.Drain{Node: "w3"}, reconciler.Send{}, reconciler.Uncordon{Node: "w4"},
+		reconciler.Drain{Node: "w1"},
+		reconciler.Send{},
+		reconciler.Uncordon{Node: "w2"},
+		reconciler.Drain{Node: "w3"},
+		reconciler.Send{},
+		reconciler.Uncordon{Node: "w4"},
 	})
 	if want := []string{"uncordon", "uncordon", "send", "send", "drain", "drain"}; !slices.Equal(fleet.did, want) {
 		t.Errorf("did %v, want %v", fleet.did, want)

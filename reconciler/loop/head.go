@@ -1,11 +1,13 @@
 package loop
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/render"
 	"github.com/sluice-gitops/sluice/source"
@@ -15,13 +17,16 @@ import (
 // does not render, or its branch was rewritten.
 func (l *Loop) head(ctx context.Context, state reconciler.State, allowed string, o *reconciler.Observed) error {
 	newest := l.eyes.sighting.Head
-	if newest.Commit == "" {
-		newest = state.Good // git has not answered since we started
+	if newest.Commit == "" { // git has not answered since we started: all is as it was, and nobody can read what may be allowed
+		if o.Rewound, o.Broken = state.Aside(); o.Rewound != nil || o.Broken != nil {
+			return l.fall(ctx, state, state.Seen, o)
+		}
+		newest = state.Good
 	}
 	if newest.Commit == "" {
 		return nil
 	}
-	if why := l.rewound(ctx, state.Good, newest); why != "" && newest.Commit != allowed {
+	if why := l.rewound(ctx, state, newest); why != "" && newest.Commit != allowed {
 		o.Rewound = &reconciler.Broken{Revision: newest, Why: why}
 		return l.fall(ctx, state, newest.Commit, o)
 	}
@@ -31,7 +36,7 @@ func (l *Loop) head(ctx context.Context, state reconciler.State, allowed string,
 	seen, err := l.render(ctx, newest.Commit)
 	if err != nil && state.Good.Commit != "" {
 		if state.Good.Commit != newest.Commit {
-			l.Log.Warn("the newest revision cannot be read; the last good one stays in force", "commit", newest.Short(), "error", err)
+			l.complain(l.Log.Warn, "the newest revision cannot be read; the last good one stays in force", err, "commit", newest.Short())
 		}
 		return l.fall(ctx, state, state.Good.Commit, o)
 	}
@@ -86,11 +91,8 @@ func (l *Loop) good(ctx context.Context, state reconciler.State) ([]render.Pool,
 // recall is the last good revision from what is remembered of it, where it cannot be read: a
 // controller that started while Git is silent must finish, too, what is under way.
 func (l *Loop) recall(ctx context.Context, state reconciler.State) ([]render.Pool, error) {
-	if len(state.Outlines) == 0 {
-		return nil, errors.New("the state holds no pools")
-	}
-	out := make([]render.Pool, len(state.Outlines))
-	for i, o := range state.Outlines {
+	known := map[machine.Digest]machine.Config{}
+	for _, o := range state.Outlines {
 		c, ok := l.eyes.kept[o.Target]
 		if !ok {
 			var err error
@@ -98,16 +100,13 @@ func (l *Loop) recall(ctx context.Context, state reconciler.State) ([]render.Poo
 				return nil, fmt.Errorf("read config %s: %w", o.Target.Short(), err)
 			}
 		}
-		if !ok || o.Of != state.Good.Commit {
-			return nil, fmt.Errorf("config %s of pool %s is not kept", o.Target.Short(), o.Name)
-		}
-		l.learn(o.Target, c)
-		var err error
-		if out[i], err = o.Pool(c); err != nil {
-			return nil, fmt.Errorf("recall %s: %w", state.Good.Short(), err)
+		if ok {
+			known[o.Target] = c
+			l.learn(o.Target, c)
 		}
 	}
-	return out, nil
+	head, err := state.Recall(known)
+	return head.Pools, err
 }
 
 // between lists what the branch went through since it was last seen.
@@ -117,39 +116,57 @@ func (l *Loop) between(ctx context.Context, state reconciler.State, newest strin
 	}
 	var err error
 	if o.Skipped, err = l.Source.Between(ctx, state.Seen, newest); err != nil {
-		l.Log.Warn("the commits between two looks are not known", "error", err)
+		l.complain(l.Log.Warn, "the commits between two looks are not known", err)
 	}
 }
 
-// descent is what was found of two commits; that never changes.
-type descent struct{ good, newest, why string }
+// descent is what was found of some commits; that never changes.
+type descent struct{ good, passed, newest, why string }
 
-// rewound says why a revision must not simply follow the good one: it does not descend from it.
-// "" says that it does, that there is none before it, or that the operator chose another branch or
-// repository. A history that cannot be read holds the new one: what is gone was rewritten, most
-// likely.
-func (l *Loop) rewound(ctx context.Context, good, newest source.Revision) string {
+// rewound says why a revision must not simply follow the good one: it descends neither from that nor
+// from one that was to follow it already, and did not render. "" says that it does, that there is none
+// before it, or that the operator chose another branch or repository. A history that cannot be read
+// holds the new one: what is gone was rewritten, most likely.
+func (l *Loop) rewound(ctx context.Context, state reconciler.State, newest source.Revision) string {
+	good := state.Good
 	if good.Commit == "" || good.Commit == newest.Commit || good.Repo != newest.Repo || good.Ref != newest.Ref {
 		return ""
 	}
-	if known := l.eyes.follows; known.good == good.Commit && known.newest == newest.Commit {
+	found := descent{good: good.Commit, passed: passed(state), newest: newest.Commit}
+	if known := l.eyes.follows; known.good == found.good && known.passed == found.passed && known.newest == found.newest {
 		return known.why
 	}
-	base, err := l.Source.MergeBase(ctx, newest.Commit, good.Commit)
-	why := ""
-	if err != nil || base != good.Commit {
-		branch := strings.TrimPrefix(newest.Ref, "refs/heads/")
-		if branch == "" {
-			branch = "the branch"
+	var doubt error
+	for _, older := range []string{found.good, found.passed} {
+		if older == "" {
+			continue
 		}
-		why = fmt.Sprintf("%s was rewritten and lost %s; allow it: sluice release --rewind %s", branch, good.Short(), newest.Short())
+		base, err := l.Source.MergeBase(ctx, newest.Commit, older)
+		if err == nil && base == older {
+			l.eyes.follows = found
+			return ""
+		}
+		doubt = cmp.Or(doubt, err)
 	}
-	if err != nil {
-		l.Log.Warn("it cannot be found out whether the newest revision descends from the last good one; it is held", "commit", newest.Short(), "good", good.Short(), "error", err)
-		return why // asked again: the answer may come yet
+	branch := cmp.Or(strings.TrimPrefix(newest.Ref, "refs/heads/"), "the branch")
+	found.why = fmt.Sprintf("%s was rewritten and lost %s; allow it: sluice release --rewind %s", branch, good.Short(), newest.Short())
+	if doubt != nil {
+		l.complain(l.Log.Warn, "it cannot be found out whether the newest revision descends from the last good one; it is held", doubt, "commit", newest.Short(), "good", good.Short())
+		return found.why // asked again: the answer may come yet
 	}
-	l.eyes.follows = descent{good.Commit, newest.Commit, why}
-	return why
+	l.eyes.follows = found
+	return found.why
+}
+
+// passed is the commit that would be followed if it rendered; "" is none. An operator who has allowed a
+// rewritten branch that does not render has allowed what mends it.
+func passed(state reconciler.State) string {
+	for _, st := range state.Refused {
+		if st.State == source.Failure {
+			return st.Commit
+		}
+	}
+	return ""
 }
 
 // keepFleet refuses a revision that would let the whole fleet go.

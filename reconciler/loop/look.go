@@ -25,6 +25,7 @@ type Look struct {
 	Git   error     // of the last time that it was; nil when it answered
 	Heard time.Time // when it last answered; zero: not since the start
 	Forge error     // why the forge takes nothing now; nil when it does, and when it only asks for quiet
+	Mark  error     // of marking nodes in this tick; nil when that was well, or was not tried
 }
 
 // save counts what is saved.

@@ -67,7 +67,8 @@ type Fleet interface {
 // Marker is a Fleet that can ask new work to go elsewhere.
 type Marker interface {
 	// Mark does so for nodes of which the map says true, and ends it for those of which it says
-	// false; the others stay as they are. It may do a part of it: it is called at every tick.
+	// false; the others stay as they are. It may do a part of it: it is called at every tick, but
+	// seldom while it fails.
 	Mark(context.Context, map[string]bool) error
 }
 
@@ -96,10 +97,10 @@ type Configs interface {
 	Config(context.Context, machine.Digest) (machine.Config, bool, error)
 	// Keep stores a config under its digest, durably. Keeping it again makes it new.
 	Keep(context.Context, machine.Config) error
-	// Collect deletes configs, at most once an hour: those that are not named, were not kept within
-	// the last hour, and are not among the ten that were kept last. named holds all that the state
-	// names that this controller loaded or saved last: where another has saved since, nothing is
-	// deleted. What another keeps meanwhile stays.
+	// Collect deletes configs, once an hour and not again within it unless that failed: those that are
+	// not named, were not kept within the last hour, and are not among the ten that were kept last. named
+	// holds all that the state names that this controller loaded or saved last: where another has saved
+	// since, nothing is deleted. What another keeps meanwhile stays.
 	Collect(ctx context.Context, now time.Time, named []machine.Digest) error
 }
 
@@ -124,20 +125,25 @@ type Loop struct {
 
 	eyes   eyes
 	shut   backoff                     // of the forge
+	marks  backoff                     // of marking nodes
+	sweeps backoff                     // of collecting configs
 	saves  int                         // since the tick began
 	drains map[string]reconciler.Drain // that go on, as they were logged
+	said   troubles                    // up to the last tick
+	saying troubles                    // in this one
 }
 
 // Tick looks once, decides once, and does what was decided. It says whether anything is moving,
 // in which case it should be called again soon.
 func (l *Loop) Tick(ctx context.Context) (moving bool, err error) {
-	if l.Watch == nil {
-		return l.tick(ctx, &Look{})
-	}
 	began := l.Now()
 	k := Look{}
 	l.saves = 0
 	moving, err = l.tick(ctx, &k)
+	l.remember(k.Whole)
+	if l.Watch == nil {
+		return moving, err
+	}
 	k.Err, k.Saves, k.Took = err, l.saves, l.Now().Sub(began)
 	k.Git, k.Asked, k.Heard = l.eyes.gitErr, !l.eyes.looked.Before(began), l.eyes.heard
 	k.Forge = l.shut.why
@@ -172,9 +178,7 @@ func (l *Loop) tick(ctx context.Context, k *Look) (moving bool, err error) {
 		moving = moving || p.Phase == reconciler.Progressing
 	}
 	said, err := l.perform(ctx, next, effects)
-	if m, can := l.Fleet.(Marker); can {
-		err = errors.Join(err, m.Mark(ctx, reconciler.Outdated(next, seen)))
-	}
+	k.Mark = l.mark(ctx, next, seen)
 	l.tidy(ctx, next, seen, effects)
 	return moving || said, err
 }
@@ -280,8 +284,8 @@ func (l *Loop) Run(ctx context.Context, soon time.Duration, wake <-chan struct{}
 	}
 }
 
-// backoff keeps from hammering a forge that refuses: five seconds, doubling to five minutes, or
-// what the forge itself asks for.
+// backoff keeps from hammering who refuses: five seconds, doubling to five minutes, or what a forge
+// itself asks for.
 type backoff struct {
 	until time.Time
 	fails int

@@ -419,7 +419,7 @@ func TestAFleetIsLookedAtHoweverSeldomGitIsAsked(t *testing.T) {
 		if n := ticks.Load(); n < 24*120 || n > 24*120+5 {
 			t.Errorf("the fleet is looked at %d times in a day, want every half minute", n)
 		}
-		if n := strings.Count(log.String(), "git does not answer"); n != 1 {
+		if n := strings.Count(log.String(), "no push is followed"); n != 1 {
 			t.Errorf("that Git is away is logged %d times", n)
 		}
 	})

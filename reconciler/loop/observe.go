@@ -15,9 +15,8 @@ import (
 // eyes is what the loop has seen and need not look up again. Losing it costs time only.
 type eyes struct {
 	looked    time.Time
-	gitErr    error     // of that look
+	gitErr    error     // of that look; nil when it answered
 	heard     time.Time // when the remote last answered
-	deskErr   error     // of the last time that the desk was read
 	sighting  source.Sighting
 	rendered  map[string]rendering // by commit: a commit never renders to anything else
 	kept      map[machine.Digest]machine.Config
@@ -43,6 +42,7 @@ func (l *Loop) observe(ctx context.Context, state reconciler.State) (reconciler.
 	l.look(ctx)
 	if l.eyes.gitErr != nil {
 		o.Silent = l.eyes.gitErr.Error()
+		l.complain(l.Log.Warn, "no push is followed until the branch can be read", l.eyes.gitErr)
 	}
 	if err := l.head(ctx, state, l.ask(ctx, &o), &o); err != nil {
 		return o, err
@@ -75,27 +75,21 @@ func (l *Loop) ask(ctx context.Context, o *reconciler.Observed) (allowed string)
 		allowed, err = l.Desk.Allowed(ctx)
 	}
 	if o.Holds = holds; err != nil {
-		if l.eyes.deskErr == nil || l.eyes.deskErr.Error() != err.Error() {
-			l.Log.Error("the operators' holds cannot be read; nothing starts", "error", err)
-		}
+		l.complain(l.Log.Error, "the operators' holds cannot be read; nothing starts", err)
 		o.Holds = []policy.Hold{Unreadable(err)}
 	}
-	l.eyes.deskErr = err
 	return allowed
 }
 
 // Unreadable is the hold that stands for those which cannot be read.
 func Unreadable(err error) policy.Hold {
-	return policy.Hold{By: "sluice", Reason: "the holds cannot be read: " + err.Error()}
+	return policy.Hold{By: policy.Controller, Reason: "nothing is begun until the holds can be read: " + err.Error()}
 }
 
 // look asks the remote, unless it was asked within the poll interval.
 func (l *Loop) look(ctx context.Context) {
 	if now := l.Now(); l.eyes.looked.IsZero() || now.Sub(l.eyes.looked) >= l.Poll {
 		sighting, err := l.Source.Look(ctx)
-		if err != nil && (l.eyes.gitErr == nil || l.eyes.gitErr.Error() != err.Error()) {
-			l.Log.Warn("git does not answer; the last revision stays in force", "error", err)
-		}
 		l.eyes.gitErr = err
 		if sighting.Head.Commit != "" {
 			l.eyes.sighting = sighting

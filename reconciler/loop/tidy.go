@@ -53,7 +53,10 @@ func (l *Loop) tidy(ctx context.Context, state reconciler.State, seen reconciler
 	}
 	maps.DeleteFunc(l.eyes.kept, func(d machine.Digest, _ machine.Config) bool { return unnamed(d) })
 	maps.DeleteFunc(l.eyes.keptAt, func(d machine.Digest, _ time.Time) bool { return unnamed(d) })
-	if err := l.Store.Collect(ctx, l.Now(), named); err != nil && ctx.Err() == nil {
-		l.Log.Warn("configs that nothing names are not all deleted; it is tried again", "error", err)
+	if now := l.Now(); !l.sweeps.closed(now) {
+		l.sweeps.note(l.Store.Collect(ctx, now, named), now)
+	}
+	if why := l.sweeps.why; why != nil && ctx.Err() == nil {
+		l.complain(l.Log.Warn, "configs that nothing names are not all deleted; it is tried again", why)
 	}
 }

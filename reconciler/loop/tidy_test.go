@@ -1,9 +1,14 @@
 package loop_test
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,4 +82,43 @@ func (w *world) holdsWhatIsNamed() {
 			w.t.Fatalf("%s names %s, and it is gone: %v", who, d.Short(), err)
 		}
 	}
+}
+
+// A collection that fails is tried again soon, and not at every tick.
+func TestACollectionThatFailsIsTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	for i := range 14 {
+		w.source.Push(reboots(fmt.Sprint("w", i)))
+		w.settle()
+	}
+	w.now = time.Now().Add(24 * time.Hour)
+	w.restart()
+	store := &cluttered{store: w.store, why: errors.New("the disk is read-only")}
+	w.loop = w.controller(w.fleet, store)
+	var log bytes.Buffer
+	w.loop.Log = slog.New(slog.NewTextHandler(&log, nil))
+	before := len(w.configs())
+	w.pass(10*time.Minute, 5*time.Second)
+	if said := strings.Count(log.String(), "not all deleted"); store.calls < 5 || store.calls > 10 || said != 1 {
+		t.Errorf("in ten minutes it was tried %d times and logged %d times", store.calls, said)
+	}
+	store.why = nil
+	w.pass(6*time.Minute, 5*time.Second)
+	if left := len(w.configs()); left >= before {
+		t.Errorf("mended, %d of %d configs are left", left, before)
+	}
+}
+
+// cluttered is a store that deletes nothing while there is a reason.
+type cluttered struct {
+	*store
+	why   error
+	calls int
+}
+
+func (c *cluttered) Collect(ctx context.Context, now time.Time, named []machine.Digest) error {
+	if c.calls++; c.why != nil {
+		return c.why
+	}
+	return c.store.Collect(ctx, now, named)
 }

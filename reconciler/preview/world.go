@@ -180,8 +180,10 @@ func (w *world) hold(pools []Pool) {
 		}
 		pools[i].Held = append(pools[i].Held, st.Warned...)
 		if pools[i].blocked != "" { // also beside a halt, which does not know the file
-			pools[i].Held = append(pools[i].Held, policy.Finding{Check: "inPlace", Outcome: policy.Deny,
-				Reason: "pool " + pools[i].Name + ": " + pools[i].blocked + " cannot be changed in place"})
+			pools[i].Held = append(pools[i].Held, policy.Finding{
+				Check: "inPlace", Outcome: policy.Deny,
+				Reason: "pool " + pools[i].Name + ": " + pools[i].blocked + " cannot be changed in place",
+			})
 		}
 	}
 }

@@ -96,6 +96,7 @@ func (a *author) guardrail() {
 func (a *author) bystanders() {
 	a.operators()
 	a.branch()
+	a.retirement()
 	x := &a.World.outside
 	switch sick := x.sick != "ok"; {
 	case sick && a.chance(.1):
@@ -152,7 +153,7 @@ func (a *author) branch() {
 		a.do("rewind %s", w.head.Revision.Commit)
 	case !held && a.chance(.003):
 		c := a.commit()
-		a.do("rewrite %s %s=%s:%s", c, a.pick(a.pools...), a.pick("none", "reload", "reboot"), c)
+		a.do("rewrite %s %s=%s:%s", c, a.pick(a.standing()...), a.pick("none", "reload", "reboot"), c)
 	case !held && a.chance(.003):
 		if c := old(1 + a.rng.IntN(3)); a.past[c] != nil {
 			a.do("rewind %s", c)
@@ -177,4 +178,38 @@ func (a *author) agree() {
 	a.do("approve bob")
 	a.do("sign ann")
 	a.do("preview reboot")
+}
+
+// ending ends all faults and pushes a revision that holds: the fleet must come to it.
+func (a *author) ending() {
+	a.do("calm")
+	for _, pool := range a.pools {
+		if _, away := a.retired[pool]; away {
+			a.do("restore %s %s", pool, a.commit())
+		}
+		if !a.labelled(pool) { // a canary that no node matches holds everybody, rightly
+			a.join(pool, "z1")
+		}
+		a.do("resume %s %s", pool, a.commit())
+	}
+	final := ""
+	for _, pool := range a.pools {
+		final += " " + pool + "=reboot:final"
+	}
+	a.do("push %s%s", a.commit(), final)
+	a.agree()
+	a.do("settle 400")
+}
+
+// standing are the pools that the next push has.
+func (a *author) standing() []string { return slices.Sorted(maps.Keys(a.Script.pools)) }
+
+// retirement takes a pool out of the repository, and puts it back.
+func (a *author) retirement() {
+	switch standing, away := a.standing(), slices.Sorted(maps.Keys(a.retired)); {
+	case len(away) > 0 && a.chance(.03):
+		a.do("restore %s %s", a.pick(away...), a.commit())
+	case len(standing) > 1 && a.chance(.002):
+		a.do("retire %s %s", a.pick(standing...), a.commit())
+	}
 }

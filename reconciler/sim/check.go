@@ -22,6 +22,7 @@ func (w *World) judge(seen reconciler.Observed, next reconciler.State, effects [
 			continue
 		}
 		w.onlyTheLivingAreMoved(y, e)
+		w.theUnheardAreLeftAlone(y, e)
 		w.foreignCordonsStay(y, e)
 		w.emptyBeforeItReboots(e)
 		w.neverToWhatNobodyAsked(y, e)

@@ -66,6 +66,7 @@ func (w *World) agent(n *node) {
 	if n.dead || n.silent || w.slow[n.Name] {
 		return
 	}
+	w.hear(n)
 	if n.sours > 0 && n.work == 0 {
 		n.sours--
 		if n.sours == 0 {
@@ -83,11 +84,11 @@ func (w *World) agent(n *node) {
 	if w.apiAway {
 		return // it hears of no order
 	}
-	if n.Order.Generation < n.Report.Generation {
+	if n.Order.Generation > 0 && n.Order.Generation < n.Report.Generation {
 		w.violate("%s was given generation %d after %d", n.Name, n.Order.Generation, n.Report.Generation)
 		return
 	}
-	if n.Order.Generation > n.Report.Generation || n.Report.Phase == nodeops.Failed {
+	if n.Order.Generation > n.Report.Generation || n.Report.Phase == nodeops.Failed && n.Order.Generation > 0 {
 		w.take(n)
 	}
 }
@@ -174,7 +175,7 @@ func (w *World) offWork(n *node, seen reconciler.Node) bool {
 	changes := func(to machine.Digest) bool {
 		return impact.Diff(w.configs[n.Report.Config], w.configs[to], n.Order.Rules) != nil
 	}
-	heard := n.Order.Generation == n.Report.Generation
+	heard := n.Order.Generation <= n.Report.Generation
 	return !seen.Ready || seen.Cordon != reconciler.Uncordoned || n.Report.Phase == nodeops.Failed ||
 		n.work > 0 && changes(n.taken.Config) || !heard && changes(n.Order.Config)
 }

@@ -70,6 +70,7 @@ func (s *Script) outage(words []string) error {
 	}
 	w.gitAway = away
 	if !away {
+		w.recalls = false
 		shelf := w.shelf
 		w.shelf = nil
 		for _, push := range shelf {

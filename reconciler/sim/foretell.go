@@ -78,6 +78,9 @@ func (a *author) upset() {
 			n.Order.Config, n.Report.Config = old.Digest(), old.Digest()
 		case 4: // it has come just now
 			n.Order, n.Report, n.record = nodeops.Order{}, nodeops.Report{}, record{}
+		case 5: // the same, and its agent does not run
+			n.Order, n.Report, n.record = nodeops.Order{}, nodeops.Report{}, record{}
+			n.Mute, n.silent = true, true
 		}
 	}
 	if a.chance(.3) {

@@ -71,6 +71,13 @@ func (w *World) account(seen reconciler.Observed, next reconciler.State) {
 		}
 		w.judged[p.Name] = seen.Head.Revision.Commit
 	}
+	for name := range w.judged { // a pool that was taken away and put back is a new one
+		if !slices.ContainsFunc(seen.Head.Pools, func(p render.Pool) bool { return p.Name == name }) {
+			delete(w.judged, name)
+			delete(w.inForce, name)
+			delete(w.landed, name)
+		}
+	}
 }
 
 // at says that a node has come to a config, and is whole.

@@ -123,6 +123,7 @@ func (w *World) empty(n *node, d reconciler.Drain) {
 //	preview KIND | preview POOL=KIND ...      what the preview of the head said before the merge
 //	health ok|unknown|old|WHY                 what every health gate answers, from now on
 //	forget NODE                               the store has lost the config that the node reports
+//	retire POOL c4 | restore POOL c5          a commit without the pool, and one that has it again
 //	storm N POOL                              N commits in as many tenths of a minute, each another reboot
 //	reboots                                   how often each node has rebooted
 var operators = map[string]struct {
@@ -133,6 +134,7 @@ var operators = map[string]struct {
 	"rewrite": {3, (*Script).rewrite}, "rewind": {2, (*Script).rewind}, "allow": {1, (*Script).allow}, "guard": {2, (*Script).guard}, "self": {2, (*Script).self},
 	"approve": {2, (*Script).approve}, "sign": {2, (*Script).sign}, "health": {2, (*Script).health},
 	"preview": {2, (*Script).preview}, "forget": {2, (*Script).forget},
+	"retire": {3, (*Script).retire}, "restore": {3, (*Script).retire},
 	"storm": {3, (*Script).storm}, "reboots": {1, (*Script).reboots},
 }
 
@@ -196,6 +198,12 @@ func (s *Script) rewind(words []string) error {
 	old, ok := s.past[words[1]]
 	if !ok {
 		return fmt.Errorf("no commit %q", words[1])
+	}
+	for name, p := range s.pools {
+		s.retired[name] = p
+	}
+	for name := range old {
+		delete(s.retired, name)
 	}
 	s.pools = maps.Clone(old)
 	s.World.PushRewound(words[1], s.list())
@@ -295,6 +303,21 @@ func (s *Script) storm(words []string) error {
 	}
 	s.World.Events = nil // a page of them says no more than what becomes of the nodes
 	return nil
+}
+
+func (s *Script) retire(words []string) error {
+	p, there := s.pools[words[1]]
+	if away := words[0] == "retire"; away != there {
+		return fmt.Errorf("the pool is there: %v", there)
+	}
+	if there {
+		s.retired[words[1]] = p
+		delete(s.pools, words[1])
+	} else {
+		s.pools[words[1]] = s.retired[words[1]]
+		delete(s.retired, words[1])
+	}
+	return s.push([]string{"push", words[2]})
 }
 
 func (s *Script) reboots([]string) error {

@@ -23,7 +23,11 @@ func (l Lane) summary() string {
 			last = r.To
 		}
 	}
-	out := fmt.Sprintf("pool %s: %d of %d nodes in %d waves, %s to %s (%s)", l.Name, len(l.Rows), l.Nodes, l.Waves, clock(first), clock(last), length(last.Sub(first)))
+	waves := "1 wave"
+	if l.Waves != 1 {
+		waves = fmt.Sprintf("%d waves", l.Waves)
+	}
+	out := fmt.Sprintf("pool %s: %d of %d nodes in %s, %s to %s (%s)", l.Name, len(l.Rows), l.Nodes, waves, clock(first), clock(last), length(last.Sub(first)))
 	if len(l.Waiting) > 0 {
 		out += "; not finished: " + strings.Join(l.Waiting, "; ")
 	}

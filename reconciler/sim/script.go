@@ -34,11 +34,13 @@ import (
 //	                                          found at validate, apply, boot, ready or soak
 //	node NAME dead|back|silent|loud|gone|heal|drift=PATH|joins=POOL,ZONE
 //	node NAME stuck|amnesia|pace=N            does not return from its next reboot; forgets; is slow
+//	node NAME mute                            the cluster has no order and no report of it, until its agent is heard
 //	rename OLD NEW                            a pool, of the next push; its nodes keep their labels
 //	cordon NAME | uncordon NAME               by a person
 //	label NAME pool                           moves a node to another pool
 //	clock 2026-11-22T02:00                    sets the clock, in UTC
 //	api|git away|back                         an outage
+//	restart                                   the controller starts anew, with nothing but what was saved
 //	skew 90m                                  how far the controller's clock is ahead
 //	fault crash N | stall N | rival N         in the next tick: the controller crashes after N effects; stops
 //	                                          for N ticks before it saves, with another that leads meanwhile
@@ -55,11 +57,13 @@ type Script struct {
 	World *World
 	pools map[string]render.Pool
 	past  map[string]map[string]render.Pool // by commit
+
+	retired map[string]render.Pool // that the next push is without
 }
 
 // NewScript is a script over an empty world without faults, on a Monday at 08:00 UTC.
 func NewScript() *Script {
-	return &Script{World: New(time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)), pools: map[string]render.Pool{}, past: map[string]map[string]render.Pool{}}
+	return &Script{World: New(time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)), pools: map[string]render.Pool{}, past: map[string]map[string]render.Pool{}, retired: map[string]render.Pool{}}
 }
 
 // Do runs one line and returns what happened, one event a line. An error is a mistake in the line.
@@ -81,7 +85,7 @@ func (s *Script) run(line string, words []string) error {
 		"pool": s.pool, "window": s.window, "max": s.limit, "policy": s.policy, "rename": s.rename, "push": s.push, "same": s.push, "revert": s.revert, "broken": s.broken,
 		"pause": s.pause, "resume": s.pause, "poison": s.poison, "node": s.machine,
 		"cordon": s.cordon, "uncordon": s.cordon, "label": s.label, "clock": s.clock, "tick": s.tick,
-		"show": s.show, "forge": s.forge, "fault": s.fault, "api": s.outage, "git": s.outage, "skew": s.skew, "calm": s.calm, "settle": s.settle,
+		"show": s.show, "forge": s.forge, "fault": s.fault, "api": s.outage, "git": s.outage, "skew": s.skew, "restart": func([]string) error { return s.World.restart() }, "calm": s.calm, "settle": s.settle,
 	}
 	verb, ok := verbs[words[0]]
 	if o, yes := operators[words[0]]; yes {
@@ -206,9 +210,10 @@ func (s *Script) revert(words []string) error {
 		return fmt.Errorf("no commit %q", words[2])
 	}
 	for name, p := range old {
-		now := s.pools[name]
-		now.Config = p.Config
-		s.pools[name] = now
+		if now, there := s.pools[name]; there {
+			now.Config = p.Config
+			s.pools[name] = now
+		}
 	}
 	return s.push(words[:2])
 }
@@ -278,6 +283,8 @@ func (s *Script) machine(words []string) error {
 		n.dead, n.Ready = false, n.work == 0 && n.sours >= 0
 	case "stuck":
 		n.stuck = true
+	case "mute":
+		s.World.unheard(n)
 	case "amnesia":
 		s.World.forget(n)
 	case "pace":
@@ -346,54 +353,4 @@ func (s *Script) tick(words []string) error {
 		s.World.Tick()
 	}
 	return nil
-}
-
-func (s *Script) show([]string) error {
-	w := s.World
-	out := []string{}
-	for _, n := range w.nodes {
-		line := fmt.Sprintf("node %s %s %s", n.Name, w.name(n.Report.Config), orWord(string(n.Report.Phase), "idle"))
-		if !n.Ready {
-			line += " not-ready"
-		}
-		if n.Cordon != reconciler.Uncordoned {
-			line += " cordoned-" + string(n.Cordon)
-		}
-		out = append(out, line)
-	}
-	for _, p := range w.head.Pools {
-		st := w.State.Pools[p.Name]
-		line := fmt.Sprintf("pool %s %s at %s", p.Name, st.Phase, orWord(st.Revision.Commit, "nothing"))
-		if st.Halt != "" {
-			line += ": " + st.Halt
-		}
-		for _, f := range slices.Concat(st.Waiting, st.Warned) {
-			line += fmt.Sprintf("\n  %s: %s", f.Check, f.Reason)
-		}
-		out = append(out, line)
-	}
-	for _, n := range w.nodes {
-		if why := w.State.Strays[n.Name]; why != "" {
-			out = append(out, "stray "+n.Name+": "+why)
-		}
-	}
-	w.Events = append(w.Events, out...)
-	return nil
-}
-
-func (s *Script) forge([]string) error {
-	var lines []string
-	for key, st := range s.World.Shown {
-		lines = append(lines, fmt.Sprintf("%s %s: %s", key, st.State, st.Summary))
-	}
-	sort.Strings(lines)
-	s.World.Events = append(s.World.Events, lines...)
-	return nil
-}
-
-func orWord(s, instead string) string {
-	if s == "" {
-		return instead
-	}
-	return s
 }

@@ -35,6 +35,7 @@ type Result struct {
 // the seed writes while it is played.
 func Run(seed uint64, opt Options) Result {
 	a := newAuthor(seed, 1, opt)
+	a.hush()
 	a.push()
 	ticks := opt.Ticks
 	if ticks == 0 {
@@ -184,7 +185,7 @@ func (a *author) commit() string {
 // push changes the content of one pool; one change in five does not hold on any node.
 func (a *author) push() {
 	commit := a.commit()
-	change := a.pick(a.pools...) + "=" + a.pick("none", "reload", "reboot") + ":" + commit
+	change := a.pick(a.standing()...) + "=" + a.pick("none", "reload", "reboot") + ":" + commit
 	if a.commits > 1 && a.chance(.2) {
 		a.do("poison %s %s", a.pick("restored", "failed", "validate", "apply", "boot", "ready", "soak"), change)
 	}
@@ -203,7 +204,7 @@ func (a *author) weather() {
 }
 
 func (a *author) people() {
-	pool := a.pick(a.pools...)
+	pool := a.pick(a.standing()...)
 	if a.chance(.03) {
 		a.push()
 	}
@@ -273,13 +274,23 @@ func (a *author) machines() {
 	case a.chance(.004):
 		a.do("label %s %s", n.Name, a.pick(a.pools...))
 	case a.chance(.006) && len(w.nodes) < 12:
-		a.join(a.pick(a.pools...), fmt.Sprint("z", a.rng.IntN(3)))
+		if name := a.join(a.pick(a.pools...), fmt.Sprint("z", a.rng.IntN(3))); a.chance(.6) {
+			a.unheard(name)
+		}
+	case a.chance(.02) && n.Cordon == reconciler.Ours && !n.silent:
+		on("silent")
+	case a.chance(.003) && !n.Mute: // what the cluster keeps of it is deleted
+		on("mute")
+	case a.chance(.05) && n.Mute && n.silent:
+		on("loud")
 	}
 }
 
-func (a *author) join(pool, z string) {
+func (a *author) join(pool, z string) string {
 	a.joined++
-	a.do("node new-%d joins=%s,%s", a.joined, pool, z)
+	name := fmt.Sprintf("new-%d", a.joined)
+	a.do("node %s joins=%s,%s", name, pool, z)
+	return name
 }
 
 func (a *author) network() {
@@ -294,6 +305,9 @@ func (a *author) network() {
 		case !outage.away && a.chance(.004):
 			a.do("%s away", outage.what)
 		}
+	}
+	if w.gitAway && a.chance(.12) || a.chance(.002) {
+		a.do("restart")
 	}
 	switch {
 	case w.skew != 0 && a.chance(.1):
@@ -319,31 +333,18 @@ func (a *author) network() {
 		p    float64
 		line string
 	}{
-		{.05, "lost forge"}, {.05, "mute"}, {.2, "drags"}, {.03, fmt.Sprint("crash ", a.rng.IntN(3))},
-		{.02, fmt.Sprint("stale ", 1+a.rng.IntN(6))}, {.01, fmt.Sprint("stall ", 1+a.rng.IntN(5))}, {.01, fmt.Sprint("rival ", 1+a.rng.IntN(5))},
+		{.05, "lost forge"},
+		{.05, "mute"},
+		{.2, "drags"},
+		{.03, fmt.Sprint("crash ", a.rng.IntN(3))},
+		{.02, fmt.Sprint("stale ", 1+a.rng.IntN(6))},
+		{.01, fmt.Sprint("stall ", 1+a.rng.IntN(5))},
+		{.01, fmt.Sprint("rival ", 1+a.rng.IntN(5))},
 	} {
 		if a.chance(f.p) {
 			a.do("fault %s", f.line)
 		}
 	}
-}
-
-// ending ends all faults and pushes a revision that holds: the fleet must come to it.
-func (a *author) ending() {
-	a.do("calm")
-	for _, pool := range a.pools {
-		if !a.labelled(pool) { // a canary that no node matches holds everybody, rightly
-			a.join(pool, "z1")
-		}
-		a.do("resume %s %s", pool, a.commit())
-	}
-	final := ""
-	for _, pool := range a.pools {
-		final += " " + pool + "=reboot:final"
-	}
-	a.do("push %s%s", a.commit(), final)
-	a.agree()
-	a.do("settle 400")
 }
 
 // content is a pool's config with one thing changed, of which the word says what it costs.

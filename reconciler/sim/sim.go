@@ -133,6 +133,7 @@ func (w *World) observe() reconciler.Observed {
 		o.Nodes = append(o.Nodes, n.Node)
 	}
 	w.blur(o.Nodes)
+	mute(o.Nodes)
 	o.Known = w.known(o)
 	return o
 }
@@ -167,6 +168,9 @@ func (w *World) known(o reconciler.Observed) map[machine.Digest]machine.Config {
 		for _, l := range p.History {
 			learn(l.Config)
 		}
+	}
+	for _, o := range w.State.Outlines {
+		learn(o.Target)
 	}
 	for _, sent := range w.State.Sent {
 		learn(sent...)

@@ -12,6 +12,7 @@ type trouble struct {
 	apiAway bool          // the cluster's API does not answer: no node can be seen or written
 	gitAway bool          // the remote does not answer: the last head stays in force
 	skew    time.Duration // how far the controller's clock is ahead of the true one
+	recalls bool          // the controller has started since Git is away: it goes by what it remembers
 	once                  // in the next tick only
 
 	version int      // of State, as the store counts
@@ -98,9 +99,13 @@ func (w *World) controller() {
 		return
 	}
 	seen := w.observe()
+	if !w.recall(&seen) {
+		return
+	}
 	shown := seen
 	shown.Nodes = slices.Clone(seen.Nodes) // whatever Step does with them, the world has seen what it has seen
 	next, effects := w.Step(w.State, shown)
+	w.recallsWell(seen, next, effects)
 	w.account(seen, next)
 	w.judge(seen, next, effects)
 	p := plan{made: w.tick, due: w.tick, version: w.version, next: next, effects: effects}
