@@ -27,13 +27,25 @@ import (
 // written.
 type wiretap struct {
 	kubeconfig string
+	heard      chan<- struct{} // is told of every request
 
 	mu     sync.Mutex
 	writes []string
 	reads  map[string]int
+	hangs  chan struct{} // no request is answered before it is closed; nil: all are
 }
 
-func tap(t *testing.T, kubeconfig string) *wiretap {
+// hang leaves requests unanswered until the function that it returns is called.
+func (w *wiretap) hang(t *testing.T) (let func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hangs = make(chan struct{})
+	let = sync.OnceFunc(func() { close(w.hangs) })
+	t.Cleanup(let)
+	return let
+}
+
+func tap(t *testing.T, kubeconfig string, heard chan<- struct{}) *wiretap {
 	t.Helper()
 	text, err := os.ReadFile(kubeconfig)
 	if err != nil {
@@ -60,13 +72,15 @@ func tap(t *testing.T, kubeconfig string) *wiretap {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wiretap{kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"), reads: map[string]int{}}
+	w := &wiretap{kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"), heard: heard, reads: map[string]int{}}
 	proxy := &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(server) },
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots}, ForceAttemptHTTP2: true},
 	}
 	front := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		w.note(r)
+		if hangs := w.note(r); hangs != nil {
+			<-hangs
+		}
 		proxy.ServeHTTP(out, r)
 	}))
 	t.Cleanup(front.Close)
@@ -77,14 +91,21 @@ func tap(t *testing.T, kubeconfig string) *wiretap {
 	return w
 }
 
-func (w *wiretap) note(r *http.Request) {
+func (w *wiretap) note(r *http.Request) (hangs <-chan struct{}) {
+	defer func() {
+		select {
+		case w.heard <- struct{}{}:
+		default: // it has yet to look at one before
+		}
+	}()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if r.Method == http.MethodGet {
 		w.reads[r.URL.Path]++
-		return
+		return w.hangs
 	}
 	w.writes = append(w.writes, r.Method+" "+r.URL.Path)
+	return w.hangs
 }
 
 // since are the writes after the first n, but for those of the lease.
@@ -156,15 +177,19 @@ func TestALeaderThatWasStoppedWritesNothingWhenItWakes(t *testing.T) {
 	})
 	plane.Apply(t, fmt.Sprintf("{apiVersion: sluice.dev/v1alpha1, kind: Fleet, metadata: {name: prod}, spec: {source: {url: %q, interval: 1s}}}", repo.URL))
 
+	heard := make(chan struct{}, 1)
 	until := func(what string, is func() bool) {
 		t.Helper()
-		for deadline := time.Now().Add(3 * time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(deadline) {
+		deadline := time.After(3 * time.Minute)
+		for !is() {
+			select {
+			case <-heard: // each of them asks for something every few seconds
+			case <-deadline:
 				t.Fatalf("it never comes to be: %s", what)
 			}
 		}
 	}
-	first, second := tap(t, config), tap(t, config)
+	first, second := tap(t, config, heard), tap(t, config, heard)
 	args := func(w *wiretap) []string {
 		return []string{"run", "--kubeconfig", w.kubeconfig, "--namespace", "default", "--fleet", "prod", "--content-listen", "", "--metrics-listen", ""}
 	}

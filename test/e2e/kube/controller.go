@@ -3,7 +3,10 @@ package kube
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +25,7 @@ type controller struct {
 	content string // HOST:PORT
 	metrics string
 	token   string // as the audit log names it
+	version string
 	proc    *process
 }
 
@@ -30,7 +34,12 @@ func (c *controller) log() string { return filepath.Join(c.dir, "log") }
 func (c *controller) prepare() {
 	c.dir = filepath.Join(c.rig.dir, c.name)
 	c.rig.must(os.MkdirAll(filepath.Join(c.dir, "tmp"), 0o755))
-	c.content, c.metrics = free(c.rig), free(c.rig)
+	c.content, c.metrics, c.version = free(c.rig), free(c.rig), present
+	c.admit()
+}
+
+// admit gives it a token of its account.
+func (c *controller) admit() {
 	token, err := c.rig.token(c.rig.t.Context(), controllerName, nil)
 	c.rig.must(err)
 	c.rig.must(c.rig.kubeconfig(filepath.Join(c.dir, "kubeconfig"), token))
@@ -59,12 +68,32 @@ func free(r *Rig) string {
 
 func (c *controller) start() {
 	c.rig.t.Helper()
-	cmd := exec.Command(c.rig.sluice, "run", "--kubeconfig", filepath.Join(c.dir, "kubeconfig"), "--namespace", Namespace, "--fleet", fleetName,
+	cmd := exec.Command(c.rig.program(c.version, "sluice"), "run", "--kubeconfig", filepath.Join(c.dir, "kubeconfig"), "--namespace", Namespace, "--fleet", fleetName,
 		"--content-listen", c.content, "--metrics-listen", c.metrics)
 	cmd.Env = append(os.Environ(), "TMPDIR="+filepath.Join(c.dir, "tmp"))
 	var err error
 	c.proc, err = launch(c.log(), cmd)
 	c.rig.must(err)
+}
+
+// replace has a process of another version take its place, and waits until it is ready.
+func (c *controller) replace(version string) {
+	c.rig.t.Helper()
+	c.end()
+	c.version = version
+	c.start()
+	c.rig.await(c.name+" is ready as "+version, func() bool {
+		says := func(path string) string {
+			answer, err := http.Get("http://" + c.metrics + path)
+			if err != nil {
+				return ""
+			}
+			defer answer.Body.Close()
+			text, _ := io.ReadAll(answer.Body)
+			return string(text)
+		}
+		return says("/readyz") == "ok\n" && strings.Contains(says("/metrics"), fmt.Sprintf("version=%q", version))
+	})
 }
 
 func (c *controller) freeze() { c.rig.must(c.proc.signal(syscall.SIGSTOP)) }

@@ -43,7 +43,7 @@ func say(format string, args ...any) { fmt.Printf("\n== "+format+"\n\n", args...
 // show prints what a command of the plugin says. kubectl finds it by this name.
 func (r *Rig) show(args ...string) {
 	plugin := filepath.Join(r.dir, "kubectl-sluice")
-	if err := os.Symlink(r.sluice, plugin); err != nil && !os.IsExist(err) {
+	if err := os.Symlink(r.program(present, "sluice"), plugin); err != nil && !os.IsExist(err) {
 		r.must(err)
 	}
 	out, err := exec.Command(plugin, append(args, "--kubeconfig", r.plane.Kubeconfig(r.t))...).CombinedOutput()

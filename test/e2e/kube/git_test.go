@@ -49,7 +49,7 @@ func pullRequest(t *testing.T, r *Rig) {
 // run is a command of the program, which must succeed.
 func (r *Rig) run(args ...string) string {
 	r.t.Helper()
-	cmd := exec.Command(r.sluice, args...)
+	cmd := exec.Command(r.program(present, "sluice"), args...)
 	var errors strings.Builder
 	cmd.Stderr = &errors
 	out, err := cmd.Output()

@@ -3,18 +3,22 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/sluice-gitops/sluice/nodeops/host"
 	"github.com/sluice-gitops/sluice/nodeops/host/local"
@@ -34,9 +38,11 @@ type machine struct {
 	power  context.CancelFunc // takes it away
 	group  sync.WaitGroup
 	posted sync.WaitGroup // what the kubelet has yet to say
+	pod    *corev1.Pod    // that the agent runs in; of run alone
 
 	mu     sync.Mutex
 	agent  *process
+	runs   string        // the version of the agent
 	killed bool          // the agent, by us
 	gate   chan struct{} // no boot until it is closed; nil: at once
 	boots  int
@@ -80,40 +86,83 @@ func (m *machine) stop() {
 }
 
 // run is the machine's life: its agent runs, and where that has ended for a reboot the machine boots.
+// When the agent's pod goes the agent ends, and the next pod brings its own.
 func (m *machine) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if m.tokens(ctx) != nil { // the DaemonSet has not come by yet
 			pause(ctx)
 			continue
 		}
-		agent, err := launch(m.log(), exec.Command(m.rig.agent, m.args()...))
+		_, version, _ := strings.Cut(m.pod.Spec.Containers[0].Image, ":")
+		agent, err := launch(m.log(), exec.Command(m.rig.program(version, "sluice-agent"), m.args()...))
 		if err != nil {
 			m.note(ctx, "%v", err)
 			return
 		}
 		m.mu.Lock()
-		m.agent, m.killed = agent, false
+		m.agent, m.killed, m.runs = agent, false, version
 		m.mu.Unlock()
-		select {
-		case <-ctx.Done():
-			if end := agent.stop(); end != "exit status 0" {
-				m.note(context.Background(), "asked to stop, the agent ends with %s", end)
-			}
-			return
-		case <-agent.over:
-		}
+		asked := m.accompany(ctx, agent)
 		m.mu.Lock()
-		killed := m.killed
+		asked, m.runs = asked || m.killed, ""
 		m.mu.Unlock()
+		if ctx.Err() != nil {
+			return
+		}
 		switch down, err := m.goingDown(); {
 		case err != nil:
 			m.note(ctx, "%v", err)
 		case down:
 			m.cycle(ctx)
-		case !killed:
+		case !asked:
 			m.note(ctx, "the agent ended by itself: %s", agent.cmd.ProcessState)
 			pause(ctx)
 		}
+	}
+}
+
+// accompany is with an agent until it has ended: by itself, or since the machine or its pod goes.
+func (m *machine) accompany(ctx context.Context, agent *process) (asked bool) {
+	near, stop := context.WithCancel(ctx)
+	defer stop()
+	left := make(chan struct{})
+	go m.podLeaves(near, m.pod, left)
+	select {
+	case <-agent.over:
+		return false
+	case <-left:
+		agent.stop()
+	case <-ctx.Done():
+		if end := agent.stop(); end != "exit status 0" {
+			m.note(context.Background(), "asked to stop, the agent ends with %s", end)
+		}
+	}
+	return true
+}
+
+// podLeaves watches the agent's pod, and says when it is asked to leave, or gone.
+func (m *machine) podLeaves(ctx context.Context, pod *corev1.Pod, left chan<- struct{}) {
+	pods := m.rig.core.CoreV1().Pods(Namespace)
+	stays := func(p *corev1.Pod) bool { return p.UID == pod.UID && p.DeletionTimestamp == nil }
+	for ; ctx.Err() == nil; pause(ctx) {
+		now, err := pods.Get(ctx, pod.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) || err == nil && !stays(now) {
+			close(left)
+			return
+		}
+		if err != nil {
+			continue
+		}
+		w, err := pods.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + now.Name, ResourceVersion: now.ResourceVersion})
+		if err != nil {
+			continue
+		}
+		for e := range w.ResultChan() {
+			if p, is := e.Object.(*corev1.Pod); is && (e.Type == watch.Deleted || !stays(p)) {
+				break // it is looked at anew
+			}
+		}
+		w.Stop()
 	}
 }
 
@@ -165,7 +214,7 @@ func (m *machine) cycle(ctx context.Context) {
 		return
 	}
 	m.posted.Go(func() {
-		for ctx.Err() == nil && m.post(ctx, true, id) != nil {
+		for ctx.Err() == nil && (m.post(ctx, true, id) != nil || m.postPod(ctx) != nil) {
 			pause(ctx)
 		}
 	})
@@ -247,12 +296,36 @@ func (m *machine) post(ctx context.Context, ready bool, bootID string) error {
 	return err
 }
 
+// postPod says that the agent's pod works again, which the cluster takes to have ended with its node.
+func (m *machine) postPod(ctx context.Context) error {
+	pod, err := m.rig.agentPod(ctx, m.name)
+	if err != nil {
+		return nil // one that is yet to come says it itself
+	}
+	patch := `{"status": {"conditions": [{"type": "Ready", "status": "True"}]}}`
+	_, err = m.rig.core.CoreV1().Pods(Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "kubelet"}, "status")
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// version is what the agent that runs is of; "" is none.
+func (m *machine) version() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.runs
+}
+
 // tokens are what the kubelet gives the agent's pod: one for the server, one for the contents. While
-// the server is away those of before do.
+// the server is away those of before do. Where there is no pod there is no agent.
 func (m *machine) tokens(ctx context.Context) error {
 	short, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	err := m.fetchTokens(short)
+	if errors.Is(err, errNoPod) {
+		return err
+	}
 	if _, had := os.Stat(filepath.Join(m.dir, "kubeconfig")); err != nil && had == nil {
 		return nil
 	}
@@ -276,5 +349,6 @@ func (m *machine) fetchTokens(ctx context.Context) error {
 	if err := os.WriteFile(filepath.Join(m.dir, "content.token"), []byte(content), 0o600); err != nil {
 		return err
 	}
+	m.pod = pod
 	return m.rig.kubeconfig(filepath.Join(m.dir, "kubeconfig"), token)
 }

@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -20,47 +19,6 @@ import (
 
 	"github.com/sluice-gitops/sluice/api/v1alpha1"
 )
-
-// install applies what the chart makes: kinds, accounts and their rights, admission, DaemonSet and
-// Fleet are the ones that users get.
-func (r *Rig) install() {
-	r.t.Helper()
-	r.plane.Kubectl(r.t, "apply", "--server-side", "-f", filepath.Join(here(), "api", "v1alpha1", "crds"))
-	r.plane.Kubectl(r.t, "wait", "--for=condition=Established", "crd", "--all", "--timeout=120s")
-	values, err := json.Marshal(map[string]any{
-		"namespace": map[string]any{"create": true},
-		"fleet": map[string]any{"create": true, "name": fleetName, "spec": map[string]any{
-			"source": map[string]any{"url": r.server.CloneURL(fleetRepo), "interval": "500ms"},
-			"github": map[string]any{"repository": fleetRepo, "url": r.server.APIURL()},
-		}},
-	})
-	r.must(err)
-	file := filepath.Join(r.dir, "values.json")
-	r.must(os.WriteFile(file, values, 0o600))
-	manifests := r.helm("template", "sluice", filepath.Join(here(), "charts", "sluice"), "--namespace", Namespace, "--values", file, "--skip-tests")
-	r.await("the chart's manifests are taken", func() bool {
-		cmd := exec.Command(r.plane.Binary(r.t), "kubectl", "--kubeconfig", r.plane.Kubeconfig(r.t), "apply", "--server-side", "--force-conflicts", "-f", "-")
-		cmd.Stdin = strings.NewReader(manifests)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			r.t.Logf("kubectl apply: %v\n%s", err, out)
-		}
-		return err == nil
-	})
-}
-
-// helm runs helm.
-func (r *Rig) helm(args ...string) string {
-	r.t.Helper()
-	cmd := exec.Command(r.helmPath, args...)
-	var errors strings.Builder
-	cmd.Stderr = &errors
-	out, err := cmd.Output()
-	if err != nil {
-		r.t.Fatalf("helm %s: %v\n%s", strings.Join(args, " "), err, errors.String())
-	}
-	return string(out)
-}
 
 // findHelm is the path of helm; "" is none. make test builds it and names it in SLUICE_HELM.
 func findHelm() string {
@@ -108,8 +66,10 @@ func (r *Rig) agentPod(ctx context.Context, node string) (*corev1.Pod, error) {
 			return &pods.Items[i], nil
 		}
 	}
-	return nil, errors.New("the DaemonSet has no pod on node " + node)
+	return nil, errNoPod
 }
+
+var errNoPod = errors.New("the DaemonSet has no pod on this node")
 
 func (r *Rig) contentCA() string { return filepath.Join(r.dir, "ca.crt") }
 
@@ -171,7 +131,7 @@ func (r *Rig) patchFleet(patch string) {
 
 // why is what the command line says of a pool.
 func (r *Rig) why(args ...string) string {
-	cmd := exec.Command(r.sluice, append([]string{"why", "--kubeconfig", r.plane.Kubeconfig(r.t)}, args...)...)
+	cmd := exec.Command(r.program(present, "sluice"), append([]string{"why", "--kubeconfig", r.plane.Kubeconfig(r.t)}, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return errors.Join(err, errors.New(string(out))).Error()

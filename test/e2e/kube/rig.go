@@ -52,11 +52,10 @@ type Rig struct {
 	dir   string
 	plane cluster.Plane
 
-	sluice, agent string // the programs
-	helmPath      string
-	config        *rest.Config
-	core          kubernetes.Interface
-	objects       dynamic.Interface
+	helmPath string
+	config   *rest.Config
+	core     kubernetes.Interface
+	objects  dynamic.Interface
 
 	server      *loopback.Server
 	repo        *loopback.Repo
@@ -64,7 +63,7 @@ type Rig struct {
 	controllers []*controller
 	machines    map[string]*machine
 	retired     []*machine // whose node was deleted
-	dark        []Span     // when the server was away
+	dark        []Span     // when the server was away, or nobody had rights
 }
 
 // Sizes are how many nodes each pool has.
@@ -87,7 +86,7 @@ func Start(t *testing.T, sizes Sizes) *Rig {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	r := &Rig{t: t, dir: dir, helmPath: helm, machines: map[string]*machine{}}
 	r.startPlane()
-	r.build()
+	r.build(present)
 	r.startForge()
 	r.install()
 	r.observer = observe(r.objects, poolOf)
@@ -158,17 +157,6 @@ func here() string {
 	return filepath.Join(filepath.Dir(file), "..", "..", "..")
 }
 
-// build builds the programs under test.
-func (r *Rig) build() {
-	r.t.Helper()
-	cmd := exec.Command("go", "build", "-o", r.dir+"/", "./cmd/sluice", "./cmd/sluice-agent")
-	cmd.Dir, cmd.Env = here(), append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		r.t.Fatalf("build: %v\n%s", err, out)
-	}
-	r.sluice, r.agent = filepath.Join(r.dir, "sluice"), filepath.Join(r.dir, "sluice-agent")
-}
-
 func (r *Rig) startForge() {
 	r.t.Helper()
 	server, err := loopback.Start(filepath.Join(r.dir, "forge"))
@@ -212,6 +200,17 @@ func (r *Rig) stopAll() {
 	for _, w := range r.wrong() {
 		r.t.Error(w)
 	}
+	logs, err := filepath.Glob(filepath.Join(r.dir, "*", "log"))
+	r.must(err)
+	agents, err := filepath.Glob(filepath.Join(r.dir, "nodes", "*", "agent.log"))
+	r.must(err)
+	for _, log := range append(logs, agents...) {
+		text, err := os.ReadFile(log)
+		r.must(err)
+		if _, race, found := strings.Cut(string(text), "WARNING: DATA RACE"); found {
+			r.t.Errorf("%s: a data race%s", log, race[:min(len(race), 4000)])
+		}
+	}
 }
 
 // wrong is what went wrong with machines since it was last asked.
@@ -231,7 +230,9 @@ func (r *Rig) Tell(t *testing.T, from Mark) {
 	var out strings.Builder
 	say := func(title, text string) { fmt.Fprintf(&out, "--- %s\n%s\n", title, text) }
 	for _, args := range [][]string{
-		{"get", "fleets,pools,nodeconfigs"}, {"get", "nodes"}, {"get", "pools", "-o", "jsonpath={range .items[*]}{.metadata.name}: {.status.waiting}{\"\\n\"}{end}"},
+		{"get", "fleets,pools,nodeconfigs"},
+		{"get", "nodes"},
+		{"get", "pools", "-o", "jsonpath={range .items[*]}{.metadata.name}: {.status.waiting}{\"\\n\"}{end}"},
 		{"get", "events.events.k8s.io", "-A", "--sort-by=.metadata.creationTimestamp"},
 	} {
 		text, err := r.kubectl(args...)

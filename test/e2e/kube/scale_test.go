@@ -68,7 +68,7 @@ func bareRig(t *testing.T) *Rig {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	r := &Rig{t: t, dir: dir, helmPath: helm, machines: map[string]*machine{}}
 	r.startPlane()
-	r.build()
+	r.build(present)
 	r.startForge()
 	r.install()
 	return r

@@ -36,6 +36,8 @@ var scenes = []scene{
 	{"the API server is away while a machine boots", false, serverAwayAtBoot},
 	{"agents are killed at what they do", false, killedAgents},
 	{"a forge that asks for a token gets it by a Secret", false, credentials},
+	{"a release is rolled back, and upgraded again, during rollouts", false, otherReleases},
+	{"the chart is uninstalled during a rollout, and installed again", false, uninstall},
 }
 
 // TestFleetOnKubernetes tells one cluster after the other all scenes.

@@ -32,8 +32,8 @@ func credentials(t *testing.T, r *Rig) {
 		{"the Secret is not there", func() error {
 			r.patchFleet(`{"spec": {"source": {"secretRef": {"name": "git"}}, "github": {"secretRef": {"name": "git"}}}}`)
 			return nil
-		}, []string{"git"}},
-		{"the token is wrong", func() error { _, err := secrets.Create(t.Context(), secret, metav1.CreateOptions{}); return err }, []string{"git"}},
+		}, []string{"spec.source.secretRef", "there is no Secret git"}},
+		{"the token is wrong", func() error { _, err := secrets.Create(t.Context(), secret, metav1.CreateOptions{}); return err }, []string{"spec.source", "credentials"}},
 		{"the token is right", func() error {
 			secret.StringData["token"] = token
 			_, err := secrets.Update(t.Context(), secret, metav1.UpdateOptions{})
