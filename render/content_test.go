@@ -106,6 +106,29 @@ func TestTheSizeOfAPoolIsHeldToWhatFits(t *testing.T) {
 	}
 }
 
+// A few bytes of gzip must not become more than the agents of the pool have memory for.
+func TestWhatAPoolUnpacksToIsHeldToWhatAgentsTake(t *testing.T) {
+	file := func(size int) render.Document {
+		var packed bytes.Buffer
+		w := gzip.NewWriter(&packed)
+		_, _ = w.Write(make([]byte, size))
+		w.Close()
+		source := base64.StdEncoding.EncodeToString(packed.Bytes())
+		return machineConfig("10-a", "/etc/a", "compression: gzip, source: 'data:;base64,"+source+"'")
+	}
+	result, err := pools(file(11 << 20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(result.Pools[0].Config.Files[0].Contents); n != 11<<20 {
+		t.Errorf("the file holds %d bytes", n)
+	}
+	_, err = pools(file(13 << 20))
+	if err == nil || !strings.Contains(err.Error(), "pool worker unpacks to ") || !strings.Contains(err.Error(), "16777216 are the most that an agent takes") {
+		t.Errorf("it says %v", err)
+	}
+}
+
 // What is read of a repository may be secret, and what is said of it ends up in a pull request.
 func TestMistakesAndNoticesNeverQuoteContents(t *testing.T) {
 	const secret = "hunter2"

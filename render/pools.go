@@ -69,10 +69,14 @@ func (o Options) pools(builds []Build, overlays bool) (Result, error) {
 	var result Result
 	for _, p := range pools {
 		config, origins := r.fold(p)
+		digest, size := config.Weigh()
+		if size > machine.MaxEncoded {
+			r.fail(p.file, "", "pool %s unpacks to %d bytes, and %d are the most that an agent takes: put large files into an image", p.name, size, machine.MaxEncoded)
+		}
 		result.Pools = append(result.Pools, Pool{
 			Name: p.name, Selector: p.nodes, Strategy: p.strategy, Policy: policies[p.name],
 			Rules:  r.bounded(p, o.impactRules(disruptions, policies[p.name])),
-			Config: config, Digest: config.Digest(), Origins: origins,
+			Config: config, Digest: digest, Origins: origins,
 		})
 	}
 	if len(r.errs) > 0 {

@@ -83,7 +83,6 @@ var rooms = []room{
 
 // exceptions are the complaints that are not made, by how they begin, each with its reason.
 var exceptions = map[string]string{
-
 	"nodeops/host/local imports nodeops/agent/loop": "it ends its agent with the loop's own ErrReboot, and keeps its inbox in the loop's Files",
 
 	"nodeops/host/kube imports k8s.io/client-go/rest":            "the node's own NodeConfig, and what reads a pod's account: no typed clients, which would add ten megabytes to every node",

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -97,9 +98,11 @@ func (f *clusterFleet) rules([]reconciler.Node) (r rules, err error) {
 // fetching bounds how long a command waits for Git.
 const fetching = time.Minute
 
-// repository is the clone that was named, else what is fetched into a folder that goes away again.
+// repository is the clone that was named, else what is fetched into a folder that goes away again:
+// from the address that was named, or without credentials from where the Fleet says.
 func (f *clusterFleet) repository(ctx context.Context) (*git.Repo, error) {
-	if f.at.repo != "" {
+	named := strings.Contains(f.at.repo, "://")
+	if f.at.repo != "" && !named {
 		return git.Open(f.at.repo)
 	}
 	if f.fetched != nil {
@@ -113,8 +116,13 @@ func (f *clusterFleet) repository(ctx context.Context) (*git.Repo, error) {
 	f.at.scratch = dir
 	ctx, cancel := context.WithTimeout(ctx, fetching)
 	defer cancel()
-	if _, err := gitSource(f.spec.Source.URL, f.spec.Source.Branch, dir).Look(ctx); err != nil {
-		return nil, fmt.Errorf("%w; set SLUICE_GIT_TOKEN, or give --repo PATH of a clone", err)
+	src := &git.Source{URL: f.spec.Source.URL, Branch: f.spec.Source.Branch, Dir: dir}
+	advice := "it was asked without credentials, since only the Fleet names it: where that address is right, --repo URL with it sends your " + gitToken + " there; or give --repo PATH of a clone"
+	if named {
+		src, advice = ownSource(f.at.repo, f.spec.Source.Branch, dir), "set "+gitToken+", which goes there, or give --repo PATH of a clone"
+	}
+	if _, err := src.Look(ctx); err != nil {
+		return nil, fmt.Errorf("%w; %s", err, advice)
 	}
 	f.fetched, err = git.Open(filepath.Join(dir, "mirror.git"))
 	return f.fetched, err

@@ -368,7 +368,7 @@ func (r *rig) withoutTheRepository(names map[string]string) {
 	}
 	r.plane.Kubectl(r.T, "patch", "fleet", "prod", "--type=merge", "-p", `{"spec": {"source": {"url": "http://127.0.0.1:1/fleet.git"}}}`)
 	got := r.here("why", "worker")
-	r.says(got, "node "+names["ordered"]+": wait (order): ", "what each node waits for is not known: render "+r.commits[1][:7]+": ", "set SLUICE_GIT_TOKEN, or give --repo PATH of a clone")
+	r.says(got, "node "+names["ordered"]+": wait (order): ", "what each node waits for is not known: render "+r.commits[1][:7]+": ", "asked without credentials", "or give --repo PATH of a clone")
 	if got := r.here("why", "worker", "--repo", clone); !strings.Contains(got, strings.TrimSpace(want)) {
 		r.Errorf("with a clone it says %s\nwant %s", got, want)
 	}

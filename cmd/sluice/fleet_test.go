@@ -22,12 +22,18 @@ func TestAResumeCountsNobodyWhoIsUnderWay(t *testing.T) {
 		all  map[string]reconciler.Standing
 		want string
 	}{
-		"some are held": {map[string]reconciler.Standing{"w1": stands("working"), "w2": stands("order"), "w3": stands("hold"), "w4": stands("hold")},
-			"when it goes on commit c1 comes to 2 of 4 nodes: 2 reboot"},
-		"the last are under way": {map[string]reconciler.Standing{"w1": {Pool: "worker", Reached: true}, "w2": stands("working")},
-			"when it goes on nothing more comes: all that is left is under way"},
-		"all are there": {map[string]reconciler.Standing{"w1": {Pool: "worker", Reached: true}},
-			"when it goes on nothing comes: every node is what the newest commit asks"},
+		"some are held": {
+			map[string]reconciler.Standing{"w1": stands("working"), "w2": stands("order"), "w3": stands("hold"), "w4": stands("hold")},
+			"when it goes on commit c1 comes to 2 of 4 nodes: 2 reboot",
+		},
+		"the last are under way": {
+			map[string]reconciler.Standing{"w1": {Pool: "worker", Reached: true}, "w2": stands("working")},
+			"when it goes on nothing more comes: all that is left is under way",
+		},
+		"all are there": {
+			map[string]reconciler.Standing{"w1": {Pool: "worker", Reached: true}},
+			"when it goes on nothing comes: every node is what the newest commit asks",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := s.resume(t.Context(), "worker", c.all); got != c.want {

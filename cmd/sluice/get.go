@@ -50,6 +50,9 @@ func (s snapshot) table(w io.Writer) error {
 }
 
 func ending(h policy.Hold) string {
+	if h.Until.IsZero() && h.Since.IsZero() && h.By == policy.Controller {
+		return "-"
+	}
 	if h.Until.IsZero() {
 		return "it is released"
 	}

@@ -105,7 +105,7 @@ func (k kubeFleet) run(c *cobra.Command, set settings, log *slog.Logger) error {
 	events := &kube.Events{Client: client, Fleet: fleet, Log: log}
 	go events.Run(ctx)
 	waiting := &word{fleet: fleet, board: &kube.Board{Client: client, Fleet: fleet}, events: events, log: log.With("fleet", fleet)}
-	lease.Asked = waiting.lease(ctx)
+	lease.Asked = k.vitals.contend(waiting.lease(ctx))
 	for ctx.Err() == nil {
 		log.Info("waiting for the lease", "fleet", fleet)
 		err := lease.Hold(ctx, func(ctx context.Context) error {
@@ -147,5 +147,14 @@ func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-time.After(d):
+	}
+}
+
+// unused says which variables are not used: whoever writes the Fleet would choose whom they are sent to.
+func (kubeFleet) unused(log *slog.Logger) {
+	for _, name := range []string{gitToken, githubToken} {
+		if os.Getenv(name) != "" {
+			log.Warn("the variable is not used: on Kubernetes credentials come from the Secrets that the Fleet names in spec.source.secretRef and spec.github.secretRef", "variable", name)
+		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-gitops/sluice/reconciler/kube"
 	"github.com/sluice-gitops/sluice/reconciler/loop"
 	"github.com/sluice-gitops/sluice/render"
+	"github.com/sluice-gitops/sluice/source/git"
 )
 
 // glance is how often the Fleet and the Secrets that it names are read.
@@ -28,9 +29,16 @@ const glance = 3 * time.Second
 // controller. It is never printed.
 type asked struct {
 	spec     v1alpha1.FleetSpec // without holds and rewind, which are read at every tick
+	read     int64              // the generation of the Fleet
 	username string
 	password string
 	forge    string // the forge's token
+}
+
+// same says that two ask for one controller.
+func (a asked) same(b asked) bool {
+	a.read, b.read = 0, 0
+	return reflect.DeepEqual(a, b)
 }
 
 // following is a controller at work on what was asked.
@@ -59,18 +67,21 @@ func (k kubeFleet) lead(ctx context.Context, client *kube.Client, set settings, 
 	defer nodes.Close()
 	board := &kube.Board{Client: client, Fleet: k.Fleet}
 	events := &kube.Events{Client: aside, Fleet: k.Fleet, Log: log}
+	nodes.Retaken = events.Retaken
 	go events.Run(ctx)
 	say := &word{fleet: k.Fleet, board: board, events: events, log: log.With("fleet", k.Fleet)}
 	var now *following
 	defer func() { now.end() }()
 	for ctx.Err() == nil {
 		want, err := k.ask(ctx, client)
-		if err == nil && (now == nil || !reflect.DeepEqual(want, now.asked)) {
+		if err == nil && (now == nil || !want.same(now.asked)) {
 			var l *loop.Loop
 			if l, err = k.wire(client, want, set, board, scratch, log); err == nil {
 				now.end()
 				say.heard(ctx, loop.Look{}) // what it did not get done is of the past
-				l.Fleet, l.Desk, l.Watch = nodes, kube.Office{Desk: kube.Desk{Client: client, Fleet: k.Fleet}}, func(seen loop.Look) {
+				office := &kube.Office{Desk: kube.Desk{Client: client, Fleet: k.Fleet}, Follows: want.spec}
+				l.Fleet, l.Desk, l.Watch = nodes, office, func(seen loop.Look) {
+					board.Take(office.Read)
 					k.vitals.watch(seen)
 					say.heard(ctx, seen)
 					if seen.Saved { // one node that refuses what is done to it silences nothing of the others
@@ -86,7 +97,7 @@ func (k kubeFleet) lead(ctx context.Context, client *kube.Client, set settings, 
 		if t.Reason != "" && now != nil {
 			t.Message += "; until then what was asked before stays in force"
 		}
-		say.asked(ctx, t)
+		say.asked(ctx, t, want.read)
 		pause(ctx, glance)
 	}
 	return nil
@@ -105,6 +116,9 @@ func follow(ctx context.Context, l *loop.Loop, what asked) *following {
 // ask reads the Fleet and the credentials that it names.
 func (k kubeFleet) ask(ctx context.Context, client *kube.Client) (a asked, err error) {
 	fleet, err := client.Asked(ctx, k.Fleet)
+	if fleet != nil {
+		a.read = fleet.Generation
+	}
 	if err != nil {
 		return a, err
 	}
@@ -155,11 +169,8 @@ func (k kubeFleet) wire(client *kube.Client, a asked, set settings, board *kube.
 	if err != nil {
 		return nil, kube.Trouble{Reason: kube.InvalidSpec, Message: strings.ReplaceAll(err.Error(), "\n", "; ")}
 	}
-	src := gitSource(set.Repo, set.Branch, filepath.Join(scratch, "git"))
-	if a.spec.Source.SecretRef != nil {
-		src.Username, src.Password = a.username, a.password
-	}
-	forge, err := k.forge(a, set)
+	src := &git.Source{URL: set.Repo, Branch: set.Branch, Dir: filepath.Join(scratch, "git"), Username: a.username, Password: a.password}
+	forge, err := openForge(set, a.forge)
 	if err != nil {
 		return nil, kube.Trouble{Reason: kube.InvalidSpec, Message: "spec.github: " + err.Error()}
 	}
@@ -183,13 +194,6 @@ func (k kubeFleet) wire(client *kube.Client, a asked, set settings, board *kube.
 		Now:    time.Now,
 		Log:    log,
 	}, nil
-}
-
-func (k kubeFleet) forge(a asked, set settings) (loop.Forge, error) {
-	if a.spec.GitHub != nil && a.spec.GitHub.SecretRef != nil {
-		return openForge(set, a.forge)
-	}
-	return openForge(set, githubToken())
 }
 
 // understand makes settings of a spec, or names every field that makes no sense. The definition of
@@ -245,17 +249,18 @@ type word struct {
 
 	mu     sync.Mutex
 	ask    kube.Trouble // with what it asks
+	read   int64        // the generation that asks it
 	work   kube.Trouble // with what it is about
 	failed int          // ticks in a row
 	said   kube.Trouble
 	unsaid string // why the object does not say so
 }
 
-// asked hears, every few seconds, whether what the Fleet asks can be followed.
-func (w *word) asked(ctx context.Context, t kube.Trouble) {
+// asked hears, every few seconds, whether what the Fleet of a generation asks can be followed.
+func (w *word) asked(ctx context.Context, t kube.Trouble, generation int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ask = t
+	w.ask, w.read = t, generation
 	w.say(ctx)
 }
 
@@ -290,9 +295,14 @@ func (w *word) lease(ctx context.Context) func(error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		t := kube.TroubleOf(err)
+		if t.Reason == kube.NoRights { // an installation has the lease of one Fleet: which is it?
+			if _, other := w.board.Client.Asked(ctx, w.fleet); kube.TroubleOf(other).Reason == kube.AnotherFleet {
+				t = kube.TroubleOf(other)
+			}
+		}
 		switch {
 		case t == w.work:
-		case t.Reason == kube.NoRights:
+		case t.Reason == kube.NoRights, t.Reason == kube.AnotherFleet:
 			w.work = t
 			w.say(ctx)
 		default:
@@ -315,7 +325,11 @@ func (w *word) say(ctx context.Context) {
 		}
 	}
 	unsaid := ""
-	if err := w.board.Tell(ctx, t); err != nil && ctx.Err() == nil {
+	read := w.read
+	if w.ask == (kube.Trouble{}) {
+		read = 0 // it is not taken in before a look was taken by it
+	}
+	if err := w.board.Tell(ctx, t, read); err != nil && ctx.Err() == nil {
 		unsaid = kube.TroubleOf(err).Message
 	}
 	if unsaid != w.unsaid {

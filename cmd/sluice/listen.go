@@ -27,13 +27,42 @@ type vitals struct {
 	poll   time.Duration
 	due    time.Time // by then a tick must have ended; zero: none is expected, as while waiting for the lease
 	silent bool      // the store did not answer at the last tick
+
+	leased   bool      // there is a lease, which the API server is asked for every few seconds by whoever holds it or waits for it
+	ended    time.Time // when such a request last ended, however
+	answered time.Time // when one last ended well
 }
 
 func newVitals(fleet string) *vitals { return &vitals{Fleet: metrics.New(fleet), now: time.Now} }
 
-// slowest is how long a tick may take however often Git is asked: the first fetch of a large
-// repository is one.
-const slowest = 10 * time.Minute
+const (
+	// slowest is how long a tick may take however often Git is asked: the first fetch of a large
+	// repository is one.
+	slowest = 10 * time.Minute
+	// mute is how long the API server may leave the lease unanswered before nobody should be sent here
+	// for a config: by then its holder has lost it.
+	mute = 30 * time.Second
+)
+
+// contend says that this process asks for a lease from now on. What it returns hears of each request
+// how it ended, and tells the next.
+func (v *vitals) contend(next func(error)) func(error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.leased, v.ended = true, v.now()
+	return func(err error) {
+		v.asked(err)
+		next(err)
+	}
+}
+
+func (v *vitals) asked(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.ended = v.now(); err == nil {
+		v.answered = v.ended
+	}
+}
 
 // expect says that a loop begins now that asks Git this often.
 func (v *vitals) expect(poll time.Duration) {
@@ -66,21 +95,32 @@ func (v *vitals) hear(forge loop.Forge) {
 	}
 }
 
-// healthy is an error when this process should be started anew.
+// healthy is an error when this process should be started anew, which helps where something in it hangs.
+// It helps nobody where the API server is away: a request to that ends, too, be it by its own time limit.
 func (v *vitals) healthy() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if late := v.now().Sub(v.due); !v.due.IsZero() && late > 0 {
 		return fmt.Errorf("no tick has ended since %s: the last was due %s ago", v.due.Add(-max(3*v.poll, slowest)).UTC().Format(time.RFC3339), late.Round(time.Second))
 	}
+	if late := v.now().Sub(v.ended); v.leased && late > slowest {
+		return fmt.Errorf("no request for the lease has ended since %s", v.ended.UTC().Format(time.RFC3339))
+	}
 	return nil
 }
 
-// ready is an error while the store does not answer.
+// ready is an error while this process cannot do its work for want of the API server: no agent should
+// ask it for a config, and what was rolled out in its place must wait. One that waits for the lease is
+// ready.
 func (v *vitals) ready() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.silent {
+	switch {
+	case v.leased && v.answered.IsZero():
+		return errors.New("the API server has not answered since the start: see the log")
+	case v.leased && v.now().Sub(v.answered) > mute:
+		return fmt.Errorf("the API server has not answered since %s: see the log", v.answered.UTC().Format(time.RFC3339))
+	case v.silent:
 		return errors.New("the state of the fleet could not be read at the last tick: see the log")
 	}
 	return nil

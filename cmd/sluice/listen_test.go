@@ -27,6 +27,8 @@ func TestSignsOfLife(t *testing.T) {
 	follows := func(poll time.Duration) func(*vitals) { return func(v *vitals) { v.expect(poll) } }
 	ticks := func(k loop.Look) func(*vitals) { return func(v *vitals) { v.watch(k) } }
 	deposed := func(v *vitals) { v.lead(false) }
+	contends := func(v *vitals) { v.contend(nil) }
+	away, there := func(v *vitals) { v.asked(errors.New("no route to host")) }, func(v *vitals) { v.asked(nil) }
 	for _, row := range []struct {
 		name           string
 		story          []func(*vitals)
@@ -44,6 +46,16 @@ func TestSignsOfLife(t *testing.T) {
 		{"it answers again", []func(*vitals){leads, follows(time.Second), ticks(mute), ticks(tick)}, true, true},
 		{"a tick that fails with the store there", []func(*vitals){leads, follows(time.Second), ticks(loop.Look{Loaded: true, Err: errors.New("x")})}, true, true},
 		{"another leads", []func(*vitals){leads, follows(time.Second), ticks(mute), deposed, after(100 * time.Hour)}, true, true},
+		{"it has yet to reach the API server", []func(*vitals){contends}, true, false},
+		{"it waits for the lease, and the API server answers", []func(*vitals){contends, there, after(20 * time.Second)}, true, true},
+		{"one request is not answered", []func(*vitals){contends, there, after(2 * time.Second), away}, true, true},
+		{"the API server is away for days", []func(*vitals){contends, there, after(72 * time.Hour), away}, true, false},
+		{"it is back", []func(*vitals){contends, there, after(72 * time.Hour), away, there}, true, true},
+		{"it hangs", []func(*vitals){contends, there, after(31 * time.Second)}, true, false},
+		{"it was never there", []func(*vitals){contends, after(9 * time.Minute), away, after(9 * time.Minute)}, true, false},
+		{"what asks for the lease is stuck", []func(*vitals){contends, there, after(11 * time.Minute)}, false, false},
+		{"it never began to ask", []func(*vitals){contends, after(11 * time.Minute)}, false, false},
+		{"it leads, the lease is there, the state cannot be read", []func(*vitals){contends, there, leads, follows(time.Second), ticks(mute)}, true, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			v := newVitals("prod")
@@ -186,10 +198,13 @@ func TestMetricsOfTwoControllers(t *testing.T) {
 	if got := second("/metrics"); !strings.Contains(got, leader+"0") || strings.Contains(got, "sluice_pool_") || !strings.Contains(first("/metrics"), leader+"1") {
 		t.Errorf("the second speaks of what the first controls:\n%s", got)
 	}
-	for _, path := range []string{"/healthz", "/readyz"} {
-		first(path)
-		second(path)
-	}
+	first("/healthz")
+	first("/readyz")
+	second("/healthz")
+	eventually(t, "the one that waits is ready", func() bool {
+		code, _ := browse(t, http.MethodGet, two.address(t)+"/readyz")
+		return code == http.StatusOK
+	})
 	one.stop()
 	<-one.over
 	eventually(t, "the second takes over", func() bool {
@@ -198,4 +213,35 @@ func TestMetricsOfTwoControllers(t *testing.T) {
 	})
 	two.stop()
 	<-two.over
+}
+
+// TestReadyOnceTheAPIServerAnswers has the API server hang: a controller is well, and not ready, until
+// it answers, and while another leads.
+func TestReadyOnceTheAPIServerAnswers(t *testing.T) {
+	var plane cluster.Plane
+	defer plane.Stop()
+	wire := tap(t, plane.Kubeconfig(t), nil)
+	plane.Apply(t, `{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: sluice-prod, namespace: default}, spec: {holderIdentity: another, leaseDurationSeconds: 36000,
+  acquireTime: "2026-11-23T12:00:00.000000Z", renewTime: "2026-11-23T12:00:00.000000Z"}}`)
+	let := wire.hang(t)
+	c := startController(t, "run", "--kubeconfig", wire.kubeconfig, "--namespace", "default", "--fleet", "prod", "--content-listen", "", "--metrics-listen", "127.0.0.1:0")
+	address := c.address(t)
+	eventually(t, "it asks for the lease", func() bool {
+		_, leases := wire.count()
+		return leases > 0
+	})
+	if code, body := browse(t, http.MethodGet, address+"/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "API server") {
+		t.Errorf("while the API server hangs it is ready: %d %s", code, body)
+	}
+	if code, body := browse(t, http.MethodGet, address+"/healthz"); code != http.StatusOK {
+		t.Errorf("while the API server hangs it is to be started anew: %d %s", code, body)
+	}
+	let()
+	eventually(t, "it is ready", func() bool {
+		code, _ := browse(t, http.MethodGet, address+"/readyz")
+		return code == http.StatusOK
+	})
+	if _, said := browse(t, http.MethodGet, address+"/metrics"); !strings.Contains(said, `sluice_leader{fleet="prod"} 0`) {
+		t.Error("it leads: this shows nothing of one that waits")
+	}
 }

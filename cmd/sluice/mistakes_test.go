@@ -193,16 +193,38 @@ func (m *mistakes) table() {
 	}{
 		{"the Secret is missing", func() {}, "NoSecret", []string{"spec.source.secretRef", "no Secret git in namespace default", "kubectl"}, nil},
 		{"the Secret lacks the key", func() { m.secret("passwort", "x") }, "NoSecret", []string{"spec.source.secretRef", "lacks the key token"}, nil},
+		{
+			"the Secret is an account's", func() {
+				m.secret("", "")
+				m.plane.Apply(m.T, `{apiVersion: v1, kind: Secret, metadata: {name: git, annotations: {kubernetes.io/service-account.name: default}}, type: kubernetes.io/service-account-token}`)
+			}, "NoSecret",
+			[]string{"spec.source.secretRef", "type kubernetes.io/service-account-token", "Opaque", "kubectl"},
+			nil,
+		},
 		{"the token is wrong", func() { m.secret("token", wrongToken) }, "GitSilent", []string{"spec.source", "401"}, func() { m.secret("token", "good") }},
 		{"the Secret goes while all is well", func() { m.secret("", "") }, "NoSecret", []string{"stays in force"}, func() { m.secret("token", "good") }},
-		{"there is no such repository", func() { m.patch(`{"source": {"url": "` + m.web.URL + `/none.git"}}`) }, "GitSilent", []string{"404", "check the url"},
-			func() { m.patch(`{"source": {"url": "` + m.repo.URL + `"}}`) }},
-		{"Git is away", m.web.Down, "GitSilent", []string{"Git does not answer"}, func() { m.web.Fault(nil) }},
+		{
+			"the Secret is one of Sluice's own", func() { m.patch(`{"source": {"secretRef": {"name": "prod-state"}}}`) }, "NoSecret",
+			[]string{"prod-state", "type sluice.dev/data", "Opaque", "stays in force"},
+			func() { m.patch(`{"source": {"secretRef": {"name": "git"}}}`) },
+		},
+		{
+			"there is no such repository", func() { m.patch(`{"source": {"url": "` + m.web.URL + `/none.git"}}`) }, "GitSilent",
+			[]string{"404", "check the url"},
+			func() { m.patch(`{"source": {"url": "` + m.repo.URL + `"}}`) },
+		},
+		{"Git is away", m.web.Down, "GitSilent", []string{"no push is followed until the branch can be read"}, func() { m.web.Fault(nil) }},
 		{"there is no such branch", func() { m.patch(`{"source": {"branch": "mian"}}`) }, "GitSilent", []string{`no branch "mian"`}, func() { m.patch(`{"source": {"branch": "main"}}`) }},
-		{"the interval is too short", func() { m.patch(`{"source": {"interval": "1ms"}}`) }, "InvalidSpec", []string{"spec.source.interval", "100ms", "stays in force"},
-			func() { m.patch(`{"source": {"interval": "200ms"}}`) }},
-		{"the guardrail makes no sense", func() { m.patch(`{"guardrail": {"windows": [{"schedule": "0 99 * * *", "duration": "1h"}]}}`) }, "InvalidSpec", []string{"spec.guardrail.windows[0].schedule"},
-			func() { m.patch(`{"guardrail": null}`) }},
+		{
+			"the interval is too short", func() { m.patch(`{"source": {"interval": "1ms"}}`) }, "InvalidSpec",
+			[]string{"spec.source.interval", "100ms", "stays in force"},
+			func() { m.patch(`{"source": {"interval": "200ms"}}`) },
+		},
+		{
+			"the guardrail makes no sense", func() { m.patch(`{"guardrail": {"windows": [{"schedule": "0 99 * * *", "duration": "1h"}]}}`) }, "InvalidSpec",
+			[]string{"spec.guardrail.windows[0].schedule"},
+			func() { m.patch(`{"guardrail": null}`) },
+		},
 		{"the address of Prometheus is none", func() { m.patch(`{"prometheus": "prometheus.svc"}`) }, "InvalidSpec", []string{"spec.prometheus"}, func() { m.patch(`{"prometheus": null}`) }},
 		{"the trusted keys are none", func() { m.patch(`{"trustedKeys": "ada"}`) }, "InvalidSpec", []string{"spec.trustedKeys", "line 1"}, func() { m.patch(`{"trustedKeys": null}`) }},
 		{"the forge does not know the token", func() {
@@ -235,10 +257,17 @@ func (m *mistakes) table() {
 func (m *mistakes) secondFleet(args []string) {
 	second := startController(m.T, append(args, "--fleet", "test")...)
 	m.fleet("test")
-	m.await("the second Fleet says that there is another", func() bool {
+	another := func() bool {
 		c := m.ready("test")
-		return c.Reason == "AnotherFleet" && strings.Contains(c.Message, "Fleet prod is older")
-	})
+		return c.Reason == "AnotherFleet" && all(c.Message, []string{"Fleet prod is older", "kubectl delete fleet prod"})
+	}
+	m.await("the second Fleet says that there is another", another)
+	m.allow("leases") // as the chart does, which gives the lease of one Fleet
+	m.await("nobody may take a lease", func() bool { return m.ready("prod").Reason == "NoRights" })
+	m.plane.Kubectl(m.T, "patch", "fleet", "test", "--subresource=status", "--type=merge", "-p", `{"status": {"conditions": null}}`)
+	m.await("the second Fleet says that there is another, without any lease", another)
+	m.allow()
+	m.await("the first is well again", func() bool { return m.ready("prod").Reason == "Following" })
 	if c := m.ready("prod"); c.Status != metav1.ConditionTrue {
 		m.Errorf("the first Fleet is %+v", c)
 	}

@@ -66,7 +66,7 @@ func openRemote(ctx context.Context, url, branch string) (fs.FS, func(), error) 
 		return nil, nil, err
 	}
 	done := func() { os.RemoveAll(dir) }
-	src := gitSource(url, branch, dir)
+	src := ownSource(url, branch, dir)
 	sighting, err := src.Look(ctx)
 	if err != nil {
 		done()

@@ -103,8 +103,8 @@ func runCommand() *cobra.Command {
 		Long: "Run follows a repository and rolls every push out to the fleet in DIR, whose nodes are the\n" +
 			"directories DIR/nodes/NAME/root, each with an agent of its own in this process. What was given\n" +
 			"once is remembered in DIR/fleet.json. Tokens come from SLUICE_GIT_TOKEN and SLUICE_GITHUB_TOKEN.\n" +
-			"With --kubeconfig, or in a pod without --local, the nodes are those of a cluster, and a Fleet\n" +
-			"object says what they follow.",
+			"With --kubeconfig, or in a pod without --local, the nodes are those of a cluster, a Fleet object\n" +
+			"says what they follow, and tokens come from the Secrets that it names.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := far.given(c.Flags()); err != nil {
@@ -112,6 +112,7 @@ func runCommand() *cobra.Command {
 			}
 			log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
 			if far.remote(c.Flags()) {
+				far.unused(log)
 				return far.run(c, set, log)
 			}
 			if dir == "" {

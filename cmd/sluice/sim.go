@@ -31,6 +31,8 @@ func simCommand() *cobra.Command {
 			switch {
 			case future.wanted(args):
 				return future.run(c.Context(), c.OutOrStdout(), args, output)
+			case seeds == 0:
+				return usage("--seeds 0 lives through no world and shows nothing: give at least 1")
 			case script != "":
 				return runScript(c.OutOrStdout(), script)
 			case check:

@@ -88,7 +88,7 @@ func (s snapshot) nodes() (names []string) {
 type fleetAt struct {
 	dir     string
 	cluster clusterFlags
-	repo    string // a clone of what the fleet of a cluster follows
+	repo    string // a clone of what the fleet of a cluster follows, or its address
 	scratch string // what was fetched for want of one; "" is nothing
 }
 
@@ -99,7 +99,7 @@ func (at *fleetAt) flags(c *cobra.Command) {
 
 // repoFlag is for commands that read the repository.
 func (at *fleetAt) repoFlag(c *cobra.Command) {
-	c.Flags().StringVar(&at.repo, "repo", "", "the `PATH` of a clone of what the cluster's fleet follows; else it is fetched, with SLUICE_GIT_TOKEN")
+	c.Flags().StringVar(&at.repo, "repo", "", "what the cluster's fleet follows: the `PATH` of a clone; or its address, from which it is fetched with your SLUICE_GIT_TOKEN; else it is fetched from where the Fleet says, without")
 }
 
 // look makes a command of what is done with a snapshot.

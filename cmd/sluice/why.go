@@ -43,7 +43,7 @@ func whyCommand() *cobra.Command {
 				if err != nil {
 					reasons = append(reasons, reason{Check: "unknown", Outcome: policy.Wait, Reason: "what each node waits for is not known: " + err.Error()})
 				}
-				reasons = append(reasons, more...)
+				reasons = once(append(reasons, more...))
 			}
 			if output == "json" {
 				return printJSON(c.OutOrStdout(), reasons)
@@ -56,6 +56,22 @@ func whyCommand() *cobra.Command {
 	at.repoFlag(c)
 	outputFlag(c, &output, "text", "json")
 	return c
+}
+
+// once leaves out what another line says of the same node, with more: a node's own word is also what its
+// pool makes of it.
+func once(all []reason) (out []reason) {
+	for i, r := range all {
+		said := false
+		for j, o := range all {
+			more := len(o.Reason) > len(r.Reason) || o.Reason == r.Reason && j > i
+			said = said || more && r.Node != "" && o.Node == r.Node && strings.Contains(o.Reason, r.Reason)
+		}
+		if !said {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // fewNodes is how many lines on nodes people read; the JSON holds all of them.
@@ -94,7 +110,7 @@ func (s snapshot) why() []reason {
 	out := append([]reason{}, s.said...)
 	switch {
 	case s.State.Silent != "":
-		out = append(out, reason{Check: "git", Outcome: policy.Wait, Reason: "Git does not answer, and pushes are not seen: " + s.State.Silent})
+		out = append(out, reason{Check: "git", Outcome: policy.Wait, Reason: "no push is followed until the branch can be read: " + s.State.Silent})
 	case s.State.Seen == "":
 		out = append(out, reason{Check: "git", Outcome: policy.Wait, Reason: "no revision of the repository was ever seen: see what sluice run logs"})
 	}

@@ -38,11 +38,11 @@ type localFleet struct {
 func newLocalFleet(dir string, set settings, log *slog.Logger) (*localFleet, error) {
 	f := &localFleet{dir: dir, set: set, log: log, wake: make(chan struct{}, 1), orders: map[string]chan struct{}{}}
 	f.fleet = local.Fleet{Dir: dir, Nudge: f.nudge}
-	forge, err := openForge(set, githubToken())
+	forge, err := openForge(set, os.Getenv(githubToken))
 	if err != nil {
 		return nil, err
 	}
-	src := gitSource(set.Repo, set.Branch, filepath.Join(dir, "git"))
+	src := ownSource(set.Repo, set.Branch, filepath.Join(dir, "git"))
 	guardrail, err := readGuardrail(set.Guardrail)
 	if err != nil {
 		return nil, err
@@ -75,17 +75,23 @@ func newLocalFleet(dir string, set settings, log *slog.Logger) (*localFleet, err
 	return f, nil
 }
 
-// gitSource follows a branch. Forges take a token as the password of basic authentication, and do
-// not look at the name beside it.
-func gitSource(url, branch, dir string) *git.Source {
+// The variables that hold tokens of whoever runs this. Each goes to an address that he has named
+// himself, and to no other: never to one that only stands in an object of a cluster, which others
+// may write.
+const (
+	gitToken    = "SLUICE_GIT_TOKEN"
+	githubToken = "SLUICE_GITHUB_TOKEN"
+)
+
+// ownSource follows a branch at an address that the user has named, with the user's token. Forges
+// take a token as the password of basic authentication, and do not look at the name beside it.
+func ownSource(url, branch, dir string) *git.Source {
 	s := &git.Source{URL: url, Branch: branch, Dir: dir}
-	if token := strings.TrimSpace(os.Getenv("SLUICE_GIT_TOKEN")); token != "" {
+	if token := strings.TrimSpace(os.Getenv(gitToken)); token != "" {
 		s.Username, s.Password = "x-access-token", token
 	}
 	return s
 }
-
-func githubToken() string { return os.Getenv("SLUICE_GITHUB_TOKEN") }
 
 // openForge is nil where nobody is to be told.
 func openForge(set settings, token string) (loop.Forge, error) {

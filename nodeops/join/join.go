@@ -52,7 +52,9 @@ const (
 	patience = 10 * time.Second // for the answer to who asks, and for a config to be read
 	delivery = 2 * time.Minute  // for the whole of an answer to arrive
 	asking   = 32               // requests that ask the Registry at once; the others wait their turn
-	callers  = 256              // connections at once, each of some 50 KiB; the others wait to be accepted
+	callers  = 256              // connections at once, each of some 50 KiB; the others wait in line
+	share    = asking / 2       // of them from one address: with all of its own it leaves others their turn
+	line     = 2048             // connections in line
 	longest  = 16 << 10         // of a token
 )
 
@@ -75,7 +77,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, certificate func(*tl
 		}
 	})
 	// HTTP/1.1 alone: a connection is a request, and its bound is the bound of both.
-	err := server.Serve(tls.NewListener(&bounded{Listener: l, places: make(chan struct{}, callers)}, &tls.Config{
+	err := server.Serve(tls.NewListener(open(l, callers, share, line), &tls.Config{
 		MinVersion: tls.VersionTLS13, GetCertificate: certificate, NextProtos: []string{"http/1.1"},
 	}))
 	if ended() {

@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -366,42 +367,160 @@ func TestAStopLetsArriveWhatIsUnderWay(t *testing.T) {
 	}
 }
 
-// endless is a listener at which there is always somebody.
-type endless struct{ net.Listener }
-
-func (endless) Accept() (net.Conn, error) {
-	ours, _ := net.Pipe()
-	return ours, nil
+// visitors is a listener to which connections are sent.
+type visitors struct {
+	net.Listener
+	come chan net.Conn
 }
 
-// Who holds connections open takes places, and gives each back once.
+func (v visitors) Accept() (net.Conn, error) {
+	conn, ok := <-v.come
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return conn, nil
+}
+
+func (visitors) Close() error { return nil }
+
+// visitor is a connection from an address that notes that it is closed.
+type visitor struct {
+	net.Conn
+	from   string
+	closed *bool
+}
+
+func (v visitor) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.ParseIP(v.from), Port: 1} }
+
+func (v visitor) Close() error {
+	*v.closed = true
+	return nil
+}
+
+// Who holds connections open takes places, no more than his share, and gives each back once.
 func TestConnectionsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bounded{Listener: endless{}, places: make(chan struct{}, 2)}
-		in := make(chan net.Conn, 10)
+		come := make(chan net.Conn)
+		d := open(visitors{come: come}, 3, 2, 4)
+		var in []net.Conn
+		taken := make(chan net.Conn, 10)
 		go func() {
-			for range 4 {
-				c, _ := b.Accept()
-				in <- c
+			for {
+				conn, err := d.Accept()
+				if err != nil {
+					close(taken)
+					return
+				}
+				taken <- conn
 			}
 		}()
-		synctest.Wait()
-		if len(in) != 2 {
-			t.Fatalf("%d are let in where there are 2 places", len(in))
+		gone := map[string]*bool{}
+		arrive := func(from, name string) {
+			gone[name] = new(bool)
+			come <- visitor{from: from, closed: gone[name]}
 		}
-		one := <-in
-		one.Close()
-		one.Close()
-		synctest.Wait()
-		if len(in) != 2 {
-			t.Fatalf("one has gone, and %d are in", len(in))
+		holds := func(when, inside, turned string) {
+			t.Helper()
+			synctest.Wait()
+			for len(taken) > 0 {
+				in = append(in, <-taken)
+			}
+			var have, away []string
+			for _, c := range in {
+				have = append(have, address(c))
+			}
+			for name, closed := range gone {
+				if *closed {
+					away = append(away, name)
+				}
+			}
+			slices.Sort(away)
+			if strings.Join(have, " ") != inside || strings.Join(away, " ") != turned {
+				t.Errorf("%s: inside are %q and turned away %q, want %q and %q", when, have, away, inside, turned)
+			}
 		}
-		(<-in).Close()
-		(<-in).Close()
-		synctest.Wait()
-		(<-in).Close()
-		if len(in) != 0 || len(b.places) != 0 {
-			t.Errorf("all are gone, and %d places are taken", len(b.places))
+		leave := func(i int) {
+			c := in[i]
+			in = append(in[:i:i], in[i+1:]...)
+			c.Close()
+			c.Close()
+		}
+		for _, name := range []string{"a1", "a2", "a3", "a4", "a5"} {
+			arrive("10.0.0.1", name)
+		}
+		holds("one address has its share", "10.0.0.1 10.0.0.1", "")
+		arrive("10.0.0.2", "b1")
+		holds("another goes past its line", "10.0.0.1 10.0.0.1 10.0.0.2", "")
+		arrive("10.0.0.2", "b2")
+		arrive("10.0.0.3", "c1")
+		holds("a line that is full loses the last of whoever has the most in it", "10.0.0.1 10.0.0.1 10.0.0.2", "a5")
+		leave(0)
+		holds("a place is given back once, to the first in line", "10.0.0.1 10.0.0.2 10.0.0.1", "a1 a5")
+		leave(1)
+		holds("and to the first who has a share left", "10.0.0.1 10.0.0.1 10.0.0.2", "a1 a5 b1")
+		d.Close()
+		close(come)
+		holds("a door that is shut turns away who waits", "10.0.0.1 10.0.0.1 10.0.0.2", "a1 a4 a5 b1 c1")
+		for len(in) > 0 {
+			leave(0)
+		}
+		if d.inside != 0 || len(d.of) != 0 {
+			t.Errorf("all are gone, and %d places are taken: %v", d.inside, d.of)
 		}
 	})
+}
+
+// flooded is a registry that cannot find out whose a token of junk is.
+type flooded struct {
+	*registry
+	junk chan struct{} // hears of each
+}
+
+func (f flooded) Ordered(ctx context.Context, token string) (string, machine.Digest, error) {
+	if token != "junk" {
+		return f.registry.Ordered(ctx, token)
+	}
+	f.junk <- struct{}{}
+	<-ctx.Done()
+	return "", "", ctx.Err()
+}
+
+// Whoever sends junk, or says nothing, from one address keeps no agent at another from its config.
+func TestAFloodFromOneAddressStarvesNobody(t *testing.T) {
+	f := flooded{newRegistry(), make(chan struct{}, 1000)}
+	g := serve(t, f)
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}
+	for range callers {
+		conn, err := from.DialContext(t.Context(), "tcp", g.addr)
+		if err != nil {
+			t.Skipf("no second address on loopback: %v", err)
+		}
+		defer conn.Close()
+	}
+	flood := g.client(0)
+	flood.Transport.(*http.Transport).DialContext = (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.3")}}).DialContext
+	var all sync.WaitGroup
+	defer all.Wait()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	for range 2 * asking {
+		all.Go(func() {
+			q, _ := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+g.addr+"/configs/"+d1, nil)
+			q.Header.Set("Authorization", "Bearer junk")
+			if a, err := flood.Do(q); err == nil {
+				a.Body.Close()
+			}
+		})
+	}
+	for range min(share, asking) {
+		<-f.junk // as much of it is asked about as one address may
+	}
+	began := time.Now()
+	code, body, err := g.get(g.client(0), "a", d1)
+	if code != 200 || err != nil {
+		t.Errorf("after %s an honest agent gets %d %s %v", time.Since(began), code, body, err)
+	}
+	if more := len(f.junk); more > 0 {
+		t.Errorf("%d requests of one address are asked about at once", share+more)
+	}
 }

@@ -2,7 +2,6 @@ package join
 
 import (
 	"context"
-	"net"
 	"slices"
 	"sync"
 
@@ -99,31 +98,3 @@ func (s *slots) enter(ctx context.Context) bool {
 }
 
 func (s *slots) leave() { <-s.free }
-
-// bounded is a listener that has at most so many connections at once. Who comes later waits in the
-// queue of the kernel, where it costs no memory of ours.
-type bounded struct {
-	net.Listener
-	places chan struct{}
-}
-
-func (b *bounded) Accept() (net.Conn, error) {
-	b.places <- struct{}{} // a place comes free at the latest when a time-out ends a connection
-	conn, err := b.Listener.Accept()
-	if err != nil {
-		<-b.places
-		return nil, err
-	}
-	return &placed{Conn: conn, leave: sync.OnceFunc(func() { <-b.places })}, nil
-}
-
-// placed is a connection that gives its place back once.
-type placed struct {
-	net.Conn
-	leave func()
-}
-
-func (p *placed) Close() error {
-	defer p.leave()
-	return p.Conn.Close()
-}

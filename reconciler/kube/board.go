@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-gitops/sluice/api/v1alpha1"
 	"github.com/sluice-gitops/sluice/policy"
@@ -33,9 +34,12 @@ type Board struct {
 	trouble Trouble
 	state   *reconciler.State // nil: not known
 	shown   bool              // the state is
+	of      types.UID         // the Fleet that it was shown of
+	taken   int64             // the generation of the Fleet that was taken in; 0: none was, yet
 }
 
-// Show writes what has changed since it was last shown. After an error all is compared anew.
+// Show writes what has changed since it was last shown. After an error all is compared anew. Where
+// there is no such Fleet nobody asked, and no Pool is made that nothing would ever delete.
 func (b *Board) Show(ctx context.Context, state reconciler.State) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -46,6 +50,10 @@ func (b *Board) Show(ctx context.Context, state reconciler.State) error {
 	}
 	b.shown = false
 	now := metav1.NewTime(time.Now())
+	fleet, err := b.fleet(ctx, now)
+	if fleet == nil {
+		return err
+	}
 	mine := labels.SelectorFromSet(labels.Set{fleetLabel: b.Fleet}).String()
 	there, err := b.Client.pools.List(ctx, metav1.ListOptions{LabelSelector: mine})
 	if err != nil {
@@ -55,9 +63,9 @@ func (b *Board) Show(ctx context.Context, state reconciler.State) error {
 	for i := range there.Items {
 		has[there.Items[i].Name] = &there.Items[i]
 	}
-	errs := []error{b.fleet(ctx, now)}
+	errs := []error{err}
 	for _, name := range slices.Sorted(maps.Keys(state.Pools)) {
-		errs = append(errs, b.pool(ctx, name, state.Pools[name], has[name], now))
+		errs = append(errs, b.pool(ctx, fleet, name, state.Pools[name], has[name], now))
 		delete(has, name)
 	}
 	for name, old := range has {
@@ -74,16 +82,26 @@ func (b *Board) Show(ctx context.Context, state reconciler.State) error {
 
 // Tell shows on the Fleet what troubles its controller, until it is told something else. The zero
 // Trouble says that nothing does. Saying it again compares anew, and writes only what is not there.
-func (b *Board) Tell(ctx context.Context, t Trouble) error {
+// The trouble is with the Fleet of that generation; 0: with none of them more than with another.
+func (b *Board) Tell(ctx context.Context, t Trouble, generation int64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.trouble = t
-	return b.fleet(ctx, metav1.NewTime(time.Now()))
+	b.trouble, b.taken = t, max(b.taken, generation)
+	_, err := b.fleet(ctx, metav1.NewTime(time.Now()))
+	return err
 }
 
-func (b *Board) pool(ctx context.Context, name string, p reconciler.Pool, has *v1alpha1.Pool, now metav1.Time) (err error) {
-	if has == nil {
-		if has, err = b.make(ctx, name); err != nil {
+// Take notes that a whole look was taken by the Fleet of this generation. What is shown from then on
+// speaks of it: whoever has changed the object and waits for it must not be answered before.
+func (b *Board) Take(generation int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.taken = max(b.taken, generation)
+}
+
+func (b *Board) pool(ctx context.Context, fleet *v1alpha1.Fleet, name string, p reconciler.Pool, has *v1alpha1.Pool, now metav1.Time) (err error) {
+	if has == nil || !owned(has, fleet) {
+		if has, err = b.make(ctx, fleet, name); err != nil {
 			return fmt.Errorf("make Pool %s: %w", name, err)
 		}
 	}
@@ -100,10 +118,18 @@ func (b *Board) pool(ctx context.Context, name string, p reconciler.Pool, has *v
 	return nil
 }
 
-// make makes a Pool. One of that name that another Fleet has left goes, if the nodes are ours now.
-func (b *Board) make(ctx context.Context, name string) (*v1alpha1.Pool, error) {
+// owned says that a Pool goes when this very Fleet does.
+func owned(p *v1alpha1.Pool, by *v1alpha1.Fleet) bool {
+	return slices.ContainsFunc(p.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == by.UID })
+}
+
+// make makes a Pool, which the cluster deletes with its Fleet. One of that name that another Fleet has
+// left goes, if the nodes are ours now.
+func (b *Board) make(ctx context.Context, fleet *v1alpha1.Fleet, name string) (*v1alpha1.Pool, error) {
+	owner := metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Fleet", Name: fleet.Name, UID: fleet.UID}
+	pool := &v1alpha1.Pool{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{fleetLabel: b.Fleet}, OwnerReferences: []metav1.OwnerReference{owner}}}
 	for range again {
-		made, err := b.Client.pools.Create(ctx, &v1alpha1.Pool{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{fleetLabel: b.Fleet}}}, creating)
+		made, err := b.Client.pools.Create(ctx, pool, creating)
 		if !apierrors.IsAlreadyExists(err) {
 			return made, err
 		}
@@ -174,31 +200,44 @@ func poolStanding(p reconciler.Pool) v1alpha1.Standing {
 	return said
 }
 
-// fleet shows how the Fleet stands. Where there is no such object nobody asked.
-func (b *Board) fleet(ctx context.Context, now metav1.Time) error {
+// fleet shows how the Fleet stands, and returns it; nil: there is none, or it cannot be read.
+func (b *Board) fleet(ctx context.Context, now metav1.Time) (*v1alpha1.Fleet, error) {
 	has, err := b.Client.fleets.Get(ctx, b.Fleet, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return nil
+		b.shown = false // its Pools go with it
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("read Fleet %s: %w", b.Fleet, err)
+		return nil, fmt.Errorf("read Fleet %s: %w", b.Fleet, err)
+	}
+	if b.of != has.UID {
+		b.of, b.shown, b.taken = has.UID, false, 0
 	}
 	want := has.Status
 	if b.state != nil {
 		want.Revision, want.Commit = b.state.Good.Short(), b.state.Good.Commit
 	} else if b.trouble == (Trouble{}) {
-		return nil // nothing is known
+		return has, nil // nothing is known
 	}
-	want.ObservedGeneration = has.Generation
-	want.Conditions = b.standing(has.Spec.Source).Conditions(has.Status.Conditions, has.Generation, now)
+	want.ObservedGeneration = b.speaksOf(has)
+	want.Conditions = b.standing(has.Spec.Source).Conditions(has.Status.Conditions, want.ObservedGeneration, now)
 	if reflect.DeepEqual(want, has.Status) {
-		return nil
+		return has, nil
 	}
 	has.Status = want
 	if _, err := b.Client.fleets.UpdateStatus(ctx, has, updating); err != nil {
-		return fmt.Errorf("show Fleet %s: %w", b.Fleet, err)
+		return has, fmt.Errorf("show Fleet %s: %w", b.Fleet, err)
 	}
-	return nil
+	return has, nil
+}
+
+// speaksOf is the generation that the standing is of: what was taken in; before anything was, what
+// another controller had, or, of a trouble, what is there: then none of it can be taken in.
+func (b *Board) speaksOf(has *v1alpha1.Fleet) int64 {
+	if b.taken == 0 && b.trouble != (Trouble{}) {
+		return has.Generation
+	}
+	return min(cmp.Or(b.taken, has.Status.ObservedGeneration), has.Generation)
 }
 
 // standing is the worst that there is to say of the fleet. One that follows what was asked before is
@@ -230,7 +269,7 @@ func elsewhere(r source.Revision, asked v1alpha1.Source) bool {
 
 // unheard is why pushes are not seen.
 func unheard(s reconciler.State) string {
-	why := "spec.source: Git does not answer, and pushes are not seen: " + s.Silent
+	why := "spec.source: no push is followed until the branch can be read: " + s.Silent
 	if s.Good.Commit != "" {
 		why += "; " + s.Good.Short() + " stays in force"
 	}

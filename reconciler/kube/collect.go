@@ -31,11 +31,15 @@ const (
 //     loads it from now on has not looked at any config yet. 3. It asks which configs the orders and
 //     reports of all nodes name. 4. It deletes what is just as it was in 1: who keeps a config in
 //     order to name it changes it.
-func (s *Store) Collect(ctx context.Context, now time.Time, named []machine.Digest) error {
+func (s *Store) Collect(ctx context.Context, now time.Time, named []machine.Digest) (err error) {
 	if age := now.Sub(s.collected); s.version == "" || !s.collected.IsZero() && age >= 0 && age < young {
 		return nil
 	}
-	s.collected = now
+	defer func() {
+		if err == nil {
+			s.collected = now
+		}
+	}()
 	there, err := s.shelves(ctx)
 	if err != nil {
 		return err

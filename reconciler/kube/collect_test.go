@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -148,6 +149,35 @@ func TestCollectingAgainstARival(t *testing.T) {
 			}
 			if !said[http.MethodPatch] && c.rival != nil || !said[http.MethodDelete] && c.late != nil {
 				t.Error("the rival was not asked")
+			}
+		})
+	}
+}
+
+// What was not collected since the server refused it waits for no hour.
+func TestACollectionThatFailedIsDoneAtTheNextCall(t *testing.T) {
+	for _, verb := range []string{http.MethodGet, http.MethodPatch, http.MethodDelete} {
+		t.Run(verb, func(t *testing.T) {
+			w := newWorld(t)
+			s := w.filled(12)
+			config, down := rest.CopyConfig(w.client.config), true
+			config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+				return roundTrip(func(r *http.Request) (*http.Response, error) {
+					if down && r.Method == verb {
+						return nil, errors.New("the server is away")
+					}
+					return next.RoundTrip(r)
+				})
+			})
+			s.Client = connect(t, config)
+			now := time.Now().Add(2 * time.Hour)
+			if err := s.Collect(t.Context(), now, nil); err == nil {
+				t.Fatal("it is not said that the server is away")
+			}
+			down = false
+			w.must(s.Collect(t.Context(), now.Add(time.Minute), nil))
+			if got := len(w.kept()); got != 10 {
+				t.Errorf("%d of 12 are left, want the last ten", got)
 			}
 		})
 	}

@@ -74,6 +74,10 @@ func (c *Content) Ordered(ctx context.Context, token string) (string, machine.Di
 
 // whose is the node of a token; the zero caller: it is not good. What was refused is asked anew.
 func (c *Content) whose(ctx context.Context, token string) (caller, error) {
+	account := "system:serviceaccount:" + c.Namespace + ":" + agents
+	if !claims(token, account) {
+		return caller{}, nil
+	}
 	now, hash := time.Now(), sha256.Sum256([]byte(token))
 	c.mu.Lock()
 	who, ok := c.callers[hash]
@@ -87,7 +91,7 @@ func (c *Content) whose(ctx context.Context, token string) (caller, error) {
 		return caller{}, fmt.Errorf("review a token: %w", err)
 	}
 	s := review.Status
-	if !s.Authenticated || !slices.Contains(s.Audiences, audience) || s.User.Username != "system:serviceaccount:"+c.Namespace+":"+agents {
+	if !s.Authenticated || !slices.Contains(s.Audiences, audience) || s.User.Username != account {
 		return caller{}, nil
 	}
 	name, uid := s.User.Extra["authentication.kubernetes.io/node-name"], s.User.Extra["authentication.kubernetes.io/node-uid"]

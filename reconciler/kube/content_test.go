@@ -2,7 +2,9 @@ package kube
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -73,6 +75,46 @@ func TestTokensAreBelievedForAMinute(t *testing.T) {
 	reviews = 0
 	want("", -1, 1)
 	want("", -1, 2) // what was refused is not remembered
+}
+
+// What is plainly not an agent's token is never asked about: anybody who reaches the port can send it.
+func TestJunkIsNotReviewed(t *testing.T) {
+	reviews := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		reviews++
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer server.Close()
+	c := &Content{Client: connect(t, &rest.Config{Host: server.URL}), Namespace: "sluice-system"}
+	token := func(payload string) string {
+		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".AA"
+	}
+	const agent = `"sub": "system:serviceaccount:sluice-system:sluice-agent"`
+	for what, row := range map[string]struct {
+		token string
+		asked int
+	}{
+		"a word":                        {"garbage", 0},
+		"dots":                          {"..", 0},
+		"what is no base64":             {"e30.!.AA", 0},
+		"what is no JSON":               {token("sub"), 0},
+		"what is no object":             {token("[]"), 0},
+		"no claims":                     {token("{}"), 0},
+		"another audience":              {token(`{` + agent + `, "aud": ["https://kubernetes.default.svc"]}`), 0},
+		"no audience":                   {token(`{` + agent + `}`), 0},
+		"another account":               {token(`{"sub": "system:serviceaccount:sluice-system:default", "aud": ["sluice-content"]}`), 0},
+		"its namesake elsewhere":        {token(`{"sub": "system:serviceaccount:default:sluice-agent", "aud": ["sluice-content"]}`), 0},
+		"one that says it is right":     {token(`{` + agent + `, "aud": ["sluice-content"]}`), 1},
+		"one that says so among others": {token(`{` + agent + `, "aud": ["a", "sluice-content"]}`), 1},
+		"one audience without a list":   {token(`{` + agent + `, "aud": "sluice-content"}`), 1},
+		"four parts":                    {token(`{`+agent+`, "aud": "sluice-content"}`) + ".AA", 0},
+	} {
+		reviews = 0
+		node, _, err := c.Ordered(t.Context(), row.token)
+		if reviews != row.asked || node != "" || (err != nil) != (row.asked > 0) {
+			t.Errorf("%s: %d reviews, node %q, %v, want %d", what, reviews, node, err, row.asked)
+		}
+	}
 }
 
 // However many tokens there are, so many are remembered and no more.

@@ -64,15 +64,17 @@ func (f *Fleet) Uncordon(ctx context.Context, node string) error {
 	return err
 }
 
-// takeOff cordons a node as ours.
-func (f *Fleet) takeOff(ctx context.Context, name string) error {
-	return f.sign(ctx, name, &f.Name, func(n *corev1.Node) (bool, error) {
+// takeOff cordons a node as ours, and says whether it was not.
+func (f *Fleet) takeOff(ctx context.Context, name string) (taken bool, err error) {
+	err = f.sign(ctx, name, &f.Name, func(n *corev1.Node) (bool, error) {
 		whose := f.cordon(n)
 		if whose == reconciler.Foreign {
 			return false, errors.New("node is cordoned by somebody else")
 		}
-		return whose == reconciler.Uncordoned, nil
+		taken = whose == reconciler.Uncordoned
+		return taken, nil
 	})
+	return taken, err
 }
 
 // clean takes our mark from a node that is not cordoned: a cordon that comes later is not ours.

@@ -37,7 +37,7 @@ func TestAFleetThatIsDeletedInMidRollout(t *testing.T) {
 	source.Push(files)
 	w.wake()
 	l := w.controller(source, nil)
-	l.Desk = Office{Desk{w.client, "f"}}
+	l.Desk = &Office{Desk: Desk{w.client, "f"}}
 	hands := w.fleet()
 	turn := func() {
 		if _, err := l.Tick(t.Context()); err != nil {
@@ -50,6 +50,11 @@ func TestAFleetThatIsDeletedInMidRollout(t *testing.T) {
 		return one.Order.Generation > 0 && two.Cordon == reconciler.Ours && two.Order.Generation == 0
 	})
 	w.must(w.client.fleets.Delete(t.Context(), "f", metav1.DeleteOptions{}))
+	if _, err := (View{Client: w.client, Namespace: w.namespace, Fleet: "f"}).Look(t.Context()); err == nil {
+		t.Error("a Fleet that is gone is shown")
+	} else {
+		holds(t, "who looks at it", err.Error(), "there is no Fleet f", "still on 2 nodes", "kubectl uncordon w1 w2")
+	}
 	w.await("the one that was drained takes work again", func() bool { turn(); return w.node(hands, "w2").Cordon == reconciler.Uncordoned })
 	if n := w.node(hands, "w1"); n.Cordon != reconciler.Ours {
 		t.Errorf("the node that is at work is %q: it may not take pods yet", n.Cordon)

@@ -37,13 +37,18 @@ type drainage struct {
 
 // Drain cordons a node as ours and goes on emptying it in the background: every pod is asked to
 // leave, and asked again every few seconds, until the node is empty, its time is over, the cordon
-// is no longer ours, the context ends, or nobody says the drain again.
+// is no longer ours, the context ends, or nobody says the drain again. Where somebody has lifted the
+// cordon meanwhile it is taken anew, and Retaken hears of it.
 func (f *Fleet) Drain(ctx context.Context, d reconciler.Drain) error {
-	if err := f.takeOff(ctx, d.Node); err != nil {
+	taken, err := f.takeOff(ctx, d.Node)
+	if err != nil {
 		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if was := f.drains[d.Node]; taken && was != nil && time.Since(was.at) < silence && f.Retaken != nil {
+		f.Retaken(d.Node)
+	}
 	if f.drains == nil {
 		f.drains = map[string]*drainage{}
 	}

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/nodeops"
@@ -28,6 +29,7 @@ func TestDrain(t *testing.T) {
 		pod     func(*corev1.Pod)
 		budget  bool
 		drain   reconciler.Drain
+		weak    bool // the controller may not delete pods
 		down    bool // the node does not answer
 		stays   bool // the pod
 		drained bool
@@ -36,6 +38,11 @@ func TestDrain(t *testing.T) {
 		{name: "a pod is evicted", drained: true},
 		{name: "a budget holds it, and both are named", budget: true, stays: true, blocked: []string{"/p: ", "PodDisruptionBudget shop needs 1 healthy pods and has 1 currently"}},
 		{name: "with force it is deleted all the same", budget: true, drain: reconciler.Drain{Force: true}, drained: true},
+		{
+			name: "without the right to force it stays, and both reasons are told", budget: true, weak: true, drain: reconciler.Drain{Force: true}, stays: true,
+			blocked: []string{"PodDisruptionBudget shop needs 1 healthy pods", `cannot delete resource "pods"`, "rbac.deletePods"},
+		},
+		{name: "a pod that is evicted needs no force", weak: true, drain: reconciler.Drain{Force: true}, drained: true},
 		{name: "a pod that nobody would create again stays", pod: bare, stays: true, blocked: []string{"/p: it has no controller"}},
 		{name: "with force it does not", pod: bare, drain: reconciler.Drain{Force: true}, drained: true},
 		{name: "skip leaves it there", drain: reconciler.Drain{Pods: rule("skip")}, stays: true, drained: true},
@@ -60,6 +67,9 @@ func TestDrain(t *testing.T) {
 				w.ready("w1", false)
 			}
 			f := w.fleet()
+			if tt.weak {
+				f.Evictor = w.weak()
+			}
 			tt.drain.Node = "w1"
 			w.must(f.Drain(t.Context(), tt.drain))
 			var n reconciler.Node
@@ -89,6 +99,26 @@ func TestDrain(t *testing.T) {
 			}
 		})
 	}
+}
+
+// weak is a client of an account that may evict pods and not delete them.
+func (w *world) weak() *Client {
+	w.Helper()
+	plane.Apply(w.T, `
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: weak}, rules: [
+  {apiGroups: [""], resources: [nodes, pods], verbs: [get, list]}, {apiGroups: [apps], resources: [daemonsets], verbs: [get]},
+  {apiGroups: [""], resources: [pods/eviction], verbs: [create]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: weak},
+ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: weak}, subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: weak}]}`)
+	config := rest.CopyConfig(w.client.config)
+	config.Impersonate.UserName = "weak"
+	client := connect(w.T, config)
+	w.await("it has its rights", func() bool {
+		_, err := client.core.CoreV1().Pods("").List(w.Context(), metav1.ListOptions{Limit: 1})
+		return err == nil
+	})
+	return client
 }
 
 func TestPodsOfDaemonSetsStay(t *testing.T) {
@@ -137,12 +167,46 @@ func TestADrainEndsWithItsCordon(t *testing.T) {
 	}
 }
 
+// Who lifts a cordon in the middle of a drain does not see it taken again without a word; who is handed
+// his node back, or lifts what nobody drains any more, is told nothing.
+func TestACordonThatIsTakenAgainIsTold(t *testing.T) {
+	w := newWorld(t)
+	w.add("w1", nil)
+	w.pod("p", "w1", nil)
+	w.budget("shop", "p")
+	f := w.fleet()
+	var told []string
+	f.Retaken = func(node string) { told = append(told, node) }
+	say := func(what string, want int) {
+		t.Helper()
+		w.must(f.Drain(t.Context(), reconciler.Drain{Node: "w1"}))
+		if len(told) != want {
+			t.Errorf("%s it is told %d times, want %d", what, len(told), want)
+		}
+	}
+	say("cordoned for the first time", 0)
+	say("said again", 0)
+	w.unschedulable("w1", false)
+	w.node(f, "w1")
+	say("lifted", 1)
+	say("and said again", 1)
+	w.must(f.Uncordon(t.Context(), "w1"))
+	say("handed back and begun anew", 1)
+	w.unschedulable("w1", false)
+	w.node(f, "w1")
+	f.mu.Lock()
+	f.drains["w1"].at = time.Now().Add(-silence)
+	f.mu.Unlock()
+	say("begun anew long after", 1)
+}
+
 func TestADrainThatNobodySaysAgainEnds(t *testing.T) {
 	w := newWorld(t)
 	w.add("w1", nil)
 	w.pod("p", "w1", nil)
 	f := w.fleet()
-	w.must(f.takeOff(t.Context(), "w1"))
+	_, err := f.takeOff(t.Context(), "w1")
+	w.must(err)
 	job := &drainage{said: reconciler.Drain{Node: "w1"}, at: time.Now().Add(-silence - time.Second)}
 	if f.round(t.Context(), job) || !slices.Equal(w.pods(), []string{"p"}) {
 		t.Errorf("it goes on, and the pods are %v", w.pods())

@@ -29,6 +29,7 @@ type Fleet struct {
 	Name    string        // signs cordons
 	Enroll  bool          // Nodes keeps house: see there; else it only reads
 	Retry   time.Duration // between two tries to evict a pod; zero is five seconds
+	Retaken func(string)  // hears of each node whose cordon somebody has lifted in the middle of its drain, and that is cordoned again; nil: nobody does
 
 	sets   known
 	memory memory

@@ -147,12 +147,13 @@ func TestNothingIsWrittenOnceTheLeaseMayBeAnothers(t *testing.T) {
 	w.must(err)
 	mine := &world{T: t, client: guarded, namespace: w.namespace}
 	f, store := mine.fleet(), mine.store()
-	w.must(f.takeOff(t.Context(), "w2"))
+	_, err = f.takeOff(t.Context(), "w2")
+	w.must(err)
 	w.must(store.Save(t.Context(), reconciler.State{Generation: 1}))
 	w.node(f, "w1")
 	fresh = false
 	for what, write := range map[string]func(ctx context.Context) error{
-		"a cordon":          func(ctx context.Context) error { return f.takeOff(ctx, "w1") },
+		"a cordon":          func(ctx context.Context) error { _, err := f.takeOff(ctx, "w1"); return err },
 		"an uncordon":       func(ctx context.Context) error { return f.Uncordon(ctx, "w2") },
 		"a mark":            func(ctx context.Context) error { return f.Mark(ctx, map[string]bool{"w1": true}) },
 		"an eviction":       func(ctx context.Context) error { return f.evict(ctx, pod, false) },
@@ -163,7 +164,7 @@ func TestNothingIsWrittenOnceTheLeaseMayBeAnothers(t *testing.T) {
 		"the state": func(ctx context.Context) error { return store.Save(ctx, reconciler.State{Generation: 2}) },
 		"a config":  func(ctx context.Context) error { return store.Keep(ctx, machine.Config{KernelArgs: []string{"a"}}) },
 		"the Fleet": func(ctx context.Context) error {
-			return (&Board{Client: guarded, Fleet: "f"}).Tell(ctx, Trouble{Failed, "x"})
+			return (&Board{Client: guarded, Fleet: "f"}).Tell(ctx, Trouble{Failed, "x"}, 0)
 		},
 		"an Event": func(ctx context.Context) error {
 			return (&Events{Client: guarded, Fleet: "f"}).write(ctx, News{Kind: "Node", Name: "w1", Reason: "X"})

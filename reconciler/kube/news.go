@@ -1,10 +1,12 @@
 package kube
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -43,7 +45,7 @@ func news(fleet string, was, is photo) []News {
 	}
 	for i := range is.nodes {
 		if before := old[is.nodes[i].Name]; before != nil {
-			out = append(out, nodeNews(before, &is.nodes[i])...)
+			out = append(out, nodeNews(before, &is.nodes[i], was.state, is.state)...)
 		}
 	}
 	return out
@@ -84,13 +86,13 @@ func holder(p reconciler.Pool) string {
 	return ""
 }
 
-func nodeNews(was, is *reconciler.Node) (out []News) {
+func nodeNews(was, is *reconciler.Node, then, now reconciler.State) (out []News) {
 	add := func(bad bool, reason, note string) { out = append(out, News{"Node", is.Name, bad, reason, note}) }
 	if is.Cordon == reconciler.Ours && was.Cordon != reconciler.Ours {
 		add(false, "Draining", "cordoned, and its pods are asked to leave")
 	}
 	if is.Blocked != "" && culprit(is.Blocked) != culprit(was.Blocked) {
-		add(true, "DrainBlocked", is.Blocked)
+		add(true, "DrainBlocked", blocked(now, is))
 	}
 	if o := is.Order; o.Generation > was.Order.Generation {
 		add(false, "Sent", fmt.Sprintf("order %d: %s, from %s to %s", o.Generation, o.Ceiling, short(is.Report.Config), short(o.Config)))
@@ -105,10 +107,55 @@ func nodeNews(was, is *reconciler.Node) (out []News) {
 		case nodeops.Idle, nodeops.Working:
 		}
 	}
-	if was.Cordon == reconciler.Ours && is.Cordon == reconciler.Uncordoned {
+	switch {
+	case was.Cordon != reconciler.Ours || is.Cordon != reconciler.Uncordoned:
+	case is.Order.Generation > is.Report.Generation || is.Report.Phase == nodeops.Working: // we would not
+		add(true, "CordonLifted", "somebody has uncordoned it while it is being updated: pods that come to it now may go down with it")
+	case drainOf(now, is.Name).After(drainOf(then, is.Name)): // it is cordoned again in a moment: see Events.Retaken
+	default:
 		add(false, "Uncordoned", "takes work again")
 	}
 	return out
+}
+
+// begun is the pool that takes a node to its target, and since when; "" is none.
+func begun(s reconciler.State, node string) (pool string, at reconciler.Begun) {
+	for name, p := range s.Pools {
+		if at, is := p.Begun[node]; is {
+			return name, at
+		}
+	}
+	return "", at
+}
+
+func drainOf(s reconciler.State, node string) time.Time {
+	_, at := begun(s, node)
+	return at.Drain
+}
+
+// Retaken tells of a node whose cordon somebody has lifted in the middle of its drain.
+func (e *Events) Retaken(node string) {
+	pool := "POOL"
+	e.mu.Lock()
+	if e.was != nil {
+		name, _ := begun(e.was.state, node)
+		pool = cmp.Or(name, pool)
+	}
+	e.mu.Unlock()
+	e.Tell(News{"Node", node, true, "CordonTaken", "somebody has uncordoned it in the middle of its drain, and the rollout has cordoned it again; to keep it at work: kubectl sluice hold " + pool + " --reason WHY"})
+}
+
+// blocked is what a pool says of a node that cannot be emptied, with what comes then; else what stands
+// in the way.
+func blocked(state reconciler.State, n *reconciler.Node) string {
+	for _, p := range state.Pools {
+		for _, f := range p.Waiting {
+			if f.Check == "drain" && strings.HasPrefix(f.Reason, "node "+n.Name+" ") {
+				return f.Reason
+			}
+		}
+	}
+	return n.Blocked
 }
 
 // culprit is the pod that a block names: how long it has been there changes all the time.

@@ -146,7 +146,11 @@ func (f *Fleet) evict(ctx context.Context, pod *corev1.Pod, force bool) error {
 	err := f.evictor().core.CoreV1().RESTClient().Post().MaxRetries(0).Namespace(pod.Namespace).Resource("pods").Name(pod.Name).
 		SubResource("eviction").VersionedParams(&metav1.CreateOptions{}, scheme.ParameterCodec).Body(body).Do(ctx).Error()
 	if force && err != nil && ctx.Err() == nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		err = f.evictor().core.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, only)
+		forced := f.evictor().core.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, only)
+		if apierrors.IsForbidden(forced) { // an installation may do without force
+			forced = fmt.Errorf("%s; by force: %w: the chart's rbac.deletePods gives the controller that right", refusal(err), forced)
+		}
+		err = forced
 	}
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -28,7 +30,7 @@ const (
 	NoFleet      = "NoFleet"      // there is no Fleet of that name
 	NoRights     = "NoRights"     // the account may not do what is needed
 	InvalidSpec  = "InvalidSpec"  // a field of the Fleet makes no sense
-	NoSecret     = "NoSecret"     // a Secret that the Fleet names is not there, or lacks a key
+	NoSecret     = "NoSecret"     // a Secret that the Fleet names is not there, lacks a key, or is of another type
 	AnotherFleet = "AnotherFleet" // the cluster has an older Fleet
 	ForgeRefuses = "ForgeRefuses" // the forge takes nothing from us
 	Failed       = "Failed"       // anything else
@@ -55,8 +57,8 @@ func unknownKind(err error) bool {
 	return apierrors.IsNotFound(err) && apierrors.IsUnexpectedServerError(err)
 }
 
-// Asked is the Fleet of that name. Of several the oldest counts: Pools and NodeConfigs belong to
-// the whole cluster, and two controllers would pull at the same nodes.
+// Asked is the Fleet of that name. Of several the oldest counts, and the others come with AnotherFleet:
+// Pools and NodeConfigs belong to the whole cluster, and two controllers would pull at the same nodes.
 func (c *Client) Asked(ctx context.Context, name string) (*v1alpha1.Fleet, error) {
 	fleet, err := c.fleets.Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) && !unknownKind(err) {
@@ -74,26 +76,36 @@ func (c *Client) Asked(ctx context.Context, name string) (*v1alpha1.Fleet, error
 		return born.Before(mine) || born.Equal(mine) && f.Name < fleet.Name
 	}
 	if i := slices.IndexFunc(all.Items, elder); i >= 0 {
-		return nil, Trouble{AnotherFleet, fmt.Sprintf("Fleet %s is older, and a cluster has one: its nodes are that Fleet's. To go by this one: kubectl delete fleet %[1]s", all.Items[i].Name)}
+		return fleet, Trouble{AnotherFleet, fmt.Sprintf("Fleet %s is older, and a cluster has one: its nodes are that Fleet's. To go by this one: kubectl delete fleet %[1]s", all.Items[i].Name)}
 	}
 	return fleet, nil
 }
 
 // Office is the desk of the Fleet that the nodes belong to. While its Fleet is gone, or another is
 // older, it cannot be read: the loop takes that as a hold of everything, finishes what is under way
-// and begins nothing. It is a loop.Desk.
-type Office struct{ Desk }
+// and begins nothing. It is a loop.Desk of one loop.
+type Office struct {
+	Desk
+	Follows v1alpha1.FleetSpec // what the loop goes by, but for holds and rewind
+	Read    int64              // the newest generation of the Fleet that says the same: the loop has taken it in
+}
 
 // Holds are those of the desk.
-func (o Office) Holds(ctx context.Context) ([]policy.Hold, error) {
+func (o *Office) Holds(ctx context.Context) ([]policy.Hold, error) {
 	fleet, err := o.Client.Asked(ctx, o.Fleet)
 	if err != nil {
 		return nil, err
 	}
+	asks := fleet.Spec
+	if asks.Holds, asks.Rewind = nil, ""; reflect.DeepEqual(asks, o.Follows) {
+		o.Read = fleet.Generation
+	}
 	return o.holds(fleet.Spec)
 }
 
-// Secret is what the Secret holds that a field of the Fleet names. Its errors hold no contents.
+// Secret is what the Secret holds that a field of the Fleet names. Whoever writes the Fleet chooses
+// where that is sent: a Secret of a type that serves something else, as tokens of accounts and all
+// that Sluice keeps do, is refused. Its errors hold no contents.
 func (c *Client) Secret(ctx context.Context, namespace, name, field string) (map[string][]byte, error) {
 	secret, err := c.core.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -101,6 +113,10 @@ func (c *Client) Secret(ctx context.Context, namespace, name, field string) (map
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", field, err)
+	}
+	if secret.Type != corev1.SecretTypeOpaque && secret.Type != corev1.SecretTypeBasicAuth {
+		return nil, Trouble{NoSecret, fmt.Sprintf("%s: Secret %s in namespace %s is of type %s, which is not sent to anybody: name one of type %s or %s: kubectl --namespace %[3]s create secret generic NAME --from-file=token=FILE",
+			field, name, namespace, secret.Type, corev1.SecretTypeOpaque, corev1.SecretTypeBasicAuth)}
 	}
 	return secret.Data, nil
 }

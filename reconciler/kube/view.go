@@ -75,7 +75,7 @@ func (v View) Look(ctx context.Context) (s Sight, err error) {
 	desk := Desk{Client: v.Client, Fleet: v.Fleet}
 	fleet, err := desk.fleet(ctx)
 	if err != nil {
-		return s, err
+		return s, v.left(ctx, err)
 	}
 	s.Spec = fleet.Spec
 	s.Holds, s.Wrong = desk.holds(fleet.Spec)
@@ -95,6 +95,22 @@ func (v View) Look(ctx context.Context) (s Sight, err error) {
 		}
 	}
 	return s, nil
+}
+
+// left adds to why there is no Fleet what it has left: nobody releases its cordons any more, unless a
+// controller still finishes what is under way.
+func (v View) left(ctx context.Context, why error) error {
+	nodes, err := (&Fleet{Client: v.Client, Name: v.Fleet}).Nodes(ctx)
+	var cordoned []string
+	for _, n := range nodes {
+		if n.Cordon == reconciler.Ours {
+			cordoned = append(cordoned, n.Name)
+		}
+	}
+	if err != nil || len(cordoned) == 0 {
+		return why
+	}
+	return fmt.Errorf("%w; its cordon is still on %d nodes; a controller that runs gives them back once they are finished, else: kubectl uncordon %s", why, len(cordoned), strings.Join(cordoned, " "))
 }
 
 // state is what the controller remembers; of whoever may not read it, what it shows.

@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -257,7 +258,9 @@ func (w *world) fleetObject(change func(*v1alpha1.Fleet)) {
 		pools, err := w.client.pools.List(context.Background(), metav1.ListOptions{})
 		w.must(err)
 		for _, p := range pools.Items {
-			w.must(w.client.pools.Delete(context.Background(), p.Name, metav1.DeleteOptions{}))
+			if err := w.client.pools.Delete(context.Background(), p.Name, metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
+				w.must(err) // else it has gone with its Fleet
+			}
 		}
 	})
 }

@@ -94,8 +94,11 @@ var scenes = []scene{
 	{"SluiceNoLeader", "one leads, another waits", []string{`sluice_leader{` + prod + `,pod="a"} 0x60`, `sluice_leader{` + prod + `,pod="b"} 1x60`}, 10, ""},
 	{"SluiceNoLeader", "the lease changes hands", []string{`sluice_leader{` + prod + `,pod="a"} 1x5 0x60`, `sluice_leader{` + prod + `,pod="b"} 0x7 1x60`}, 10, ""},
 
-	{"SluiceTickErrors", "each tick fails", []string{`sluice_tick_errors_total{` + prod + `} 0+4x60`}, 30, prod},
-	{"SluiceTickErrors", "one has failed", []string{`sluice_tick_errors_total{` + prod + `} 0x10 1x60`}, 30, ""},
+	{"SluiceTickErrors", "each tick fails", []string{`sluice_tick_errors_total{` + prod + `} 0+4x60`, `sluice_tick_duration_seconds_count{` + prod + `} 0+4x60`}, 30, prod},
+	{"SluiceTickErrors", "also by turns", []string{`sluice_tick_errors_total{` + prod + `,pod="a"} 0+1x60`, `sluice_tick_duration_seconds_count{` + prod + `,pod="a"} 0+2x60`}, 30, prod},
+	{"SluiceTickErrors", "one has failed", []string{`sluice_tick_errors_total{` + prod + `} 0x10 1x60`, `sluice_tick_duration_seconds_count{` + prod + `} 0+2x60`}, 15, ""},
+	{"SluiceTickErrors", "one fails every ten minutes", []string{`sluice_tick_errors_total{` + prod + `} 0x9 1x9 2x9 3x9 4x9 5x9`, `sluice_tick_duration_seconds_count{` + prod + `} 0+2x60`}, 50, ""},
+	{"SluiceTickErrors", "all failed for some minutes", []string{`sluice_tick_errors_total{` + prod + `} 0x10 0+4x3 12x60`, `sluice_tick_duration_seconds_count{` + prod + `} 0+4x60`}, 25, ""},
 
 	{"SluiceGitSilent", "for an hour", []string{`sluice_git_silent{` + prod + `} 1x60`}, 30, prod},
 	{"SluiceGitSilent", "for some minutes, twice", []string{`sluice_git_silent{` + prod + `} 1x10 0x5 1x60`}, 20, ""},
@@ -111,8 +114,24 @@ var scenes = []scene{
 		`sluice_pool_phase{` + worker + `,phase="Progressing",pod="a"} 1x62`, `sluice_pool_progress_timestamp_seconds{` + worker + `,pod="a"} 0x62`,
 		`sluice_pool_phase{` + worker + `,phase="Progressing",pod="b"} _x62 1x60`, `sluice_pool_progress_timestamp_seconds{` + worker + `,pod="b"} _x62 0x60`,
 	}, 70, worker},
+	{"SluicePoolStuck", "also when it waits every other minute", []string{
+		`sluice_pool_phase{` + worker + `,phase="Progressing"} ` + strings.Repeat("0x4 1x4 ", 12), `sluice_pool_progress_timestamp_seconds{` + worker + `} 0x120`,
+	}, 73, worker},
+	{"SluicePoolStuck", "in a window that has just opened", []string{
+		`sluice_pool_phase{` + worker + `,phase="Progressing"} 0x60 1x60`, `sluice_pool_progress_timestamp_seconds{` + worker + `} 0+60x60 3600x60`,
+	}, 110, ""},
 	{"SluicePoolStuck", "a node every half an hour", []string{`sluice_pool_phase{` + worker + `,phase="Progressing"} 1x120`, `sluice_pool_progress_timestamp_seconds{` + worker + `} 0x30 1800x30 3600x60`}, 110, ""},
 	{"SluicePoolStuck", "at rest", []string{`sluice_pool_phase{` + worker + `,phase="Progressing"} 0x120`, `sluice_pool_progress_timestamp_seconds{` + worker + `} 0x120`}, 70, ""},
+
+	{"SluiceGateClosedLong", "an approval is missing", []string{`sluice_pool_waiting{` + worker + `,check="approvals"} 1x200`, `sluice_pool_progress_timestamp_seconds{` + worker + `} 0x200`}, 130, worker},
+	{"SluiceGateClosedLong", "a health gate opens now and then, and no node gets there", []string{
+		`sluice_pool_waiting{` + worker + `,check="health"} ` + strings.Repeat("1 _x9 ", 20), `sluice_pool_progress_timestamp_seconds{` + worker + `} 0x200`,
+	}, 130, worker},
+	{"SluiceGateClosedLong", "outside the window", []string{
+		`sluice_pool_waiting{` + worker + `,check="approvals"} 1x200`, `sluice_pool_waiting{` + worker + `,check="window"} 1x200`, `sluice_pool_progress_timestamp_seconds{` + worker + `} 0+60x200`,
+	}, 180, ""},
+	{"SluiceGateClosedLong", "for an hour", []string{`sluice_pool_waiting{` + worker + `,check="health"} 1x200`, `sluice_pool_progress_timestamp_seconds{` + worker + `} 0x200`}, 65, ""},
+	{"SluiceGateClosedLong", "it is waited for room only", []string{`sluice_pool_waiting{` + worker + `,check="maxUnavailable"} 1x200`, `sluice_pool_progress_timestamp_seconds{` + worker + `} 0x200`}, 130, ""},
 
 	{"SluicePoolPausedLong", "paused", []string{`sluice_pool_phase{` + worker + `,phase="Paused"} 1x600`, `sluice_pool_phase_since_timestamp_seconds{` + worker + `} 0x600`}, 7*day + 60, worker},
 	{"SluicePoolPausedLong", "held", []string{`sluice_pool_hold_since_timestamp_seconds{` + worker + `} 0x600`}, 7*day + 60, worker},
@@ -141,8 +160,11 @@ var scenes = []scene{
 	{"SluiceAgentSilent", "for half an hour", []string{`sluice_node_unanswered_timestamp_seconds{` + w1 + `} 0x60`}, 20, worker},
 	{"SluiceAgentSilent", "one after the other is ordered", []string{`sluice_node_unanswered_timestamp_seconds{` + w1 + `} 0x5 _x60`, `sluice_node_unanswered_timestamp_seconds{fleet="prod",pool="worker",node="w2"} _x17 1080x15`}, 20, ""},
 
-	{"SluiceAgentNeverHeard", "a node without an agent", []string{`sluice_pool_nodes{` + worker + `,phase="unheard"} 1x60`}, 40, worker},
-	{"SluiceAgentNeverHeard", "a node that joins", []string{`sluice_pool_nodes{` + worker + `,phase="unheard"} 1x10 0x60`}, 40, ""},
+	{"SluiceAgentNeverHeard", "a node without an agent", []string{`sluice_node_unheard_timestamp_seconds{` + w1 + `} 0x60`}, 45, worker},
+	{"SluiceAgentNeverHeard", "new nodes all the time", []string{
+		`sluice_node_unheard_timestamp_seconds{` + w1 + `} 0x20 _x100`, `sluice_node_unheard_timestamp_seconds{fleet="prod",pool="worker",node="w2"} _x15 900x20 _x100`,
+		`sluice_node_unheard_timestamp_seconds{fleet="prod",pool="worker",node="w3"} _x30 1800x20 _x100`, `sluice_node_unheard_timestamp_seconds{fleet="prod",pool="worker",node="w4"} _x45 2700x20 _x100`,
+	}, 60, ""},
 
 	{"SluiceClockSkew", "slow", []string{`sluice_agent_clock_skew_seconds{instance="a"} -40x60`}, 20, `instance="a"`},
 	{"SluiceClockSkew", "within what is usual", []string{`sluice_agent_clock_skew_seconds{instance="a"} 2x60`}, 20, ""},

@@ -1,9 +1,11 @@
 package metrics
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sluice-gitops/sluice/nodeops"
+	"github.com/sluice-gitops/sluice/policy"
 	"github.com/sluice-gitops/sluice/reconciler"
 	"github.com/sluice-gitops/sluice/reconciler/loop"
 )
@@ -50,6 +52,7 @@ var perPool = map[string][]string{
 type memory struct {
 	boots      map[string]string    // node -> its last boot
 	unanswered map[string]time.Time // node -> since when it has an order that it has not taken up
+	moved      map[string]time.Time // pool -> when it last got on, or was not meant to
 	pools      map[string]reconciler.Pool
 	missed     map[string]string // pool -> the last commit that cost more than was foretold
 }
@@ -82,8 +85,52 @@ func (m *memory) learn(k loop.Look, home map[string]string, c counts) {
 		}
 	}
 	m.pools = k.State.Pools
+	m.progress(k)
 	m.nodes(k, home, c)
 	m.mismatches(k, home, c)
+}
+
+// progress notes when each pool last got on: a node came to the target, the attempt began, or it was
+// not meant to get on. That a pool goes from waiting to being updated and back is no progress. Of
+// what was before the first look, the last change of its phase is known.
+func (m *memory) progress(k loop.Look) {
+	moved := make(map[string]time.Time, len(k.State.Pools))
+	for name, p := range k.State.Pools {
+		at, known := m.moved[name]
+		if !known {
+			at = p.Since
+		}
+		for _, then := range []time.Time{p.AttemptAt, p.LastAt} {
+			if then.After(at) {
+				at = then
+			}
+		}
+		if rests(p) {
+			at = k.Seen.Now
+		}
+		moved[name] = at
+	}
+	m.moved = moved
+}
+
+// rests says that a pool is not meant to get on now: it has nothing to do, or what holds it was asked
+// for and ends by itself or by who asked for it. Gates that somebody must open are not that; neither
+// is a canary that waits itself for one of those.
+func rests(p reconciler.Pool) bool {
+	if p.Phase != reconciler.Waiting {
+		return p.Phase != reconciler.Progressing
+	}
+	soaks := false
+	for _, f := range p.Waiting {
+		switch {
+		case f.Outcome < policy.Wait:
+		case slices.Contains([]string{"window", "hold", "paused", "soak", "after"}, f.Check):
+			return true
+		case f.Check == "canary":
+			soaks = true
+		}
+	}
+	return soaks && !slices.ContainsFunc(p.Waiting, func(f policy.Finding) bool { return f.Outcome >= policy.Wait && f.Check != "canary" })
 }
 
 // nodes counts reboots, and notes who does not answer.

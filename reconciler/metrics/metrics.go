@@ -67,6 +67,7 @@ func (f *Fleet) Tell(k loop.Look) {
 	f.took.Observe(k.Took.Seconds())
 	f.counts.add(float64(k.Saves), "sluice_state_saves_total")
 	f.counts.add(truth(k.Err != nil), "sluice_tick_errors_total")
+	f.counts.add(truth(k.Mark != nil), "sluice_mark_errors_total")
 	f.counts.add(truth(k.Asked && k.Git == nil), "sluice_git_looks_total", "ok")
 	f.counts.add(truth(k.Asked && k.Git != nil), "sluice_git_looks_total", "error")
 	f.git = []sample{one("sluice_git_silent", truth(k.Git != nil))}
@@ -78,7 +79,7 @@ func (f *Fleet) Tell(k loop.Look) {
 	}
 	home := homes(k.Seen)
 	f.memory.learn(k, home, f.counts)
-	f.picture = photograph(k, home, f.memory.unanswered)
+	f.picture = photograph(k, home, f.memory)
 }
 
 // ForgeCall counts one request to the forge, by its outcome, a word of few. Left is how many more

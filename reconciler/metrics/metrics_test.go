@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -71,7 +72,7 @@ func everything() loop.Look {
 	o.Nodes = []reconciler.Node{
 		node("alone", "", func(n *reconciler.Node) { n.Cordon = reconciler.Ours }),
 		node("e1", "edge", old),
-		node("w1", "worker", nil),
+		node("w1", "worker", func(n *reconciler.Node) { n.Created = ago(3 * time.Hour) }),
 		node("w2", "worker", func(n *reconciler.Node) {
 			old(n)
 			n.Cordon, n.Blocked = reconciler.Ours, "pod shop/db-0: PodDisruptionBudget db needs 2 healthy pods and has 2 currently"
@@ -79,7 +80,9 @@ func everything() loop.Look {
 		node("w3", "worker", func(n *reconciler.Node) { n.Report.Generation, n.Cordon = 6, reconciler.Ours }),
 		node("w4", "worker", func(n *reconciler.Node) { n.Report.Phase = nodeops.Failed }),
 		node("w5", "worker", func(n *reconciler.Node) { old(n); n.Cordon, n.Drained = reconciler.Ours, true }),
-		node("w6", "worker", func(n *reconciler.Node) { n.Order, n.Report = nodeops.Order{}, nodeops.Report{} }),
+		node("w6", "worker", func(n *reconciler.Node) {
+			n.Created, n.Order, n.Report = ago(2*time.Hour), nodeops.Order{}, nodeops.Report{}
+		}),
 		node("w7", "worker", func(n *reconciler.Node) {
 			n.Report.Drift = []nodeops.Drift{{Path: "/a", Kind: nodeops.DriftContent}, {Path: "/b", Kind: nodeops.DriftContent}, {Path: "/c", Kind: "<odd>"}}
 		}),
@@ -260,6 +263,7 @@ func TestCounts(t *testing.T) {
 			[]func(*loop.Look){func(k *loop.Look) { k.Seen.Nodes[3].Report.Phase = nodeops.Failed }},
 			`sluice_node_drain_begun_timestamp_seconds{fleet="prod",node="w2",pool="worker"} 1.7954322e+09`,
 		},
+		{"a tick in which nodes could not be marked", []func(*loop.Look){still, func(k *loop.Look) { k.Mark = errors.New("no right") }, still}, `sluice_mark_errors_total{fleet="prod"} 1`},
 		{"saves add up", []func(*loop.Look){still, still}, `sluice_state_saves_total{fleet="prod"} 4`},
 		{
 			"since when a node does not answer stays what it was",
@@ -278,6 +282,64 @@ func TestCounts(t *testing.T) {
 			if got := exposition(t, f); !strings.Contains(got, row.want+"\n") {
 				name, _, _ := strings.Cut(row.want, "{")
 				t.Errorf("want %s, got\n%s", row.want, strings.Join(regexp.MustCompile(`(?m)^`+name+`\{.*$`).FindAllString(got, -1), "\n"))
+			}
+		})
+	}
+}
+
+// TestProgress holds from when a pool is reckoned that does not get on: what keeps it back for a reason
+// that was meant does not count, and to and fro is no progress.
+func TestProgress(t *testing.T) {
+	type moment struct {
+		phase  reconciler.Phase
+		checks []string
+	}
+	going := moment{phase: reconciler.Progressing}
+	waits := func(checks ...string) moment { return moment{reconciler.Waiting, checks} }
+	arrived := moment{phase: "arrived"}
+	// Looks are ten minutes apart, the first is at noon. The phase had last changed at 11, the attempt began at 10.
+	for _, row := range []struct {
+		name  string
+		looks []moment
+		want  time.Duration // after noon
+	}{
+		{"of what nobody looked at, the last change is known", []moment{going, going}, -time.Hour},
+		{"to and fro is no progress", []moment{going, waits("maxUnavailable"), going, waits("drain"), going}, -time.Hour},
+		{"a node at the target is", []moment{going, arrived, going}, 10 * time.Minute},
+		{"a closed window does not count", []moment{going, waits("window", "approvals"), going}, 10 * time.Minute},
+		{"nor does a hold", []moment{waits("health", "hold"), going, going}, 0},
+		{"nor a pause", []moment{going, {phase: reconciler.Paused}, going}, 10 * time.Minute},
+		{"nor a soak", []moment{going, waits("soak"), going}, 10 * time.Minute},
+		{"nor the canaries' soak", []moment{going, waits("canary"), going}, 10 * time.Minute},
+		{"nor another pool that is first", []moment{going, waits("after"), going}, 10 * time.Minute},
+		{"nor being at rest", []moment{{phase: reconciler.Updated}, {phase: reconciler.Updated}, going}, 10 * time.Minute},
+		{"a missing approval does", []moment{going, waits("approvals"), going}, -time.Hour},
+		{"a closed gate does", []moment{going, waits("health"), waits("expression")}, -time.Hour},
+		{"a canary that waits for a gate does", []moment{going, waits("canary", "health")}, -time.Hour},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			f := New("prod")
+			f.Lead(true)
+			p := reconciler.Pool{Since: ago(time.Hour), AttemptAt: ago(2 * time.Hour)}
+			var k loop.Look
+			for i, m := range row.looks {
+				now := noon.Add(time.Duration(i) * 10 * time.Minute)
+				if m.phase != p.Phase && i > 0 {
+					p.Since = now
+				}
+				if p.Phase, p.Waiting = m.phase, nil; m.phase == arrived.phase {
+					p.Phase, p.LastAt = reconciler.Progressing, now
+				}
+				for _, check := range m.checks {
+					p.Waiting = append(p.Waiting, policy.Finding{Check: check, Outcome: policy.Wait})
+				}
+				k = loop.Look{Loaded: true, Whole: true, Seen: reconciler.Observed{Now: now}, State: reconciler.State{Pools: map[string]reconciler.Pool{"worker": p}}}
+				f.Tell(k)
+			}
+			got := regexp.MustCompile(`(?m)^sluice_pool_progress_timestamp_seconds\{.*\} (.*)$`).FindStringSubmatch(exposition(t, f))
+			at, err := strconv.ParseFloat(got[1], 64)
+			if err != nil || !time.Unix(int64(at), 0).Equal(noon.Add(row.want)) {
+				t.Errorf("it is reckoned from %s after noon, want %s", time.Unix(int64(at), 0).Sub(noon), row.want)
 			}
 		})
 	}

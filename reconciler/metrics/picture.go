@@ -25,7 +25,7 @@ func homes(o reconciler.Observed) map[string]string {
 }
 
 // photograph is what one look says of the fleet: the same look, the same samples, in any order.
-func photograph(k loop.Look, home map[string]string, unanswered map[string]time.Time) []sample {
+func photograph(k loop.Look, home map[string]string, m memory) []sample {
 	s, o := k.State, k.Seen
 	out := []sample{
 		one("sluice_fleet_nodes", float64(len(o.Nodes))),
@@ -40,9 +40,10 @@ func photograph(k loop.Look, home map[string]string, unanswered map[string]time.
 	taken := takeCensus(k, home)
 	for name, p := range s.Pools {
 		out = append(out, poolStands(name, p, o)...)
+		out = append(out, one("sluice_pool_progress_timestamp_seconds", seconds(m.moved[name]), name))
 		out = append(out, taken[name].samples(name)...)
 	}
-	return append(out, nodesUnderWay(k, home, unanswered)...)
+	return append(out, nodesUnderWay(k, home, m.unanswered)...)
 }
 
 var poolPhases = []reconciler.Phase{
@@ -51,16 +52,9 @@ var poolPhases = []reconciler.Phase{
 
 // poolStands is how a pool stands.
 func poolStands(name string, p reconciler.Pool, o reconciler.Observed) []sample {
-	moved := p.Since
-	for _, at := range []time.Time{p.AttemptAt, p.LastAt} {
-		if at.After(moved) {
-			moved = at
-		}
-	}
 	out := []sample{
 		one("sluice_pool_info", 1, name, p.Revision.Short(), p.Target.Short()),
 		one("sluice_pool_phase_since_timestamp_seconds", seconds(p.Since), name),
-		one("sluice_pool_progress_timestamp_seconds", seconds(moved), name),
 		one("sluice_pool_skipped_nodes", float64(len(p.Skipped)), name),
 		one("sluice_pool_unavailable_nodes", float64(p.Counts.Unavailable), name),
 	}
@@ -164,7 +158,7 @@ func phaseOf(n *reconciler.Node, target machine.Digest) string {
 	r := n.Report
 	final := r.Generation == n.Order.Generation && n.Order.Config == target
 	switch {
-	case r.Phase == nodeops.Idle && r.Generation == 0 && r.Config == "" && r.BootID == "":
+	case unheard(n):
 		return "unheard"
 	case n.Order.Generation > r.Generation, r.Phase == nodeops.Working:
 		return "updating"
@@ -180,6 +174,12 @@ func phaseOf(n *reconciler.Node, target machine.Digest) string {
 		return "draining"
 	}
 	return "outdated"
+}
+
+// unheard says that no agent has ever reported on a node.
+func unheard(n *reconciler.Node) bool {
+	r := n.Report
+	return r.Phase == nodeops.Idle && r.Generation == 0 && r.Config == "" && r.BootID == ""
 }
 
 // census counts a pool's nodes.
@@ -261,6 +261,9 @@ func nodesUnderWay(k loop.Look, home map[string]string, unanswered map[string]ti
 		}
 		if since, is := unanswered[n.Name]; is {
 			out = append(out, one("sluice_node_unanswered_timestamp_seconds", seconds(since), pool, n.Name))
+		}
+		if pool != "" && !n.Created.IsZero() && unheard(n) {
+			out = append(out, one("sluice_node_unheard_timestamp_seconds", seconds(n.Created), pool, n.Name))
 		}
 		whole := n.Order.Generation <= n.Report.Generation && n.Report.Phase.Whole()
 		if ours && whole && !moved[n.Name] {

@@ -97,7 +97,7 @@ func looksLikeSSH(raw string) bool {
 }
 
 // sameHost refuses a redirect that leaves the host: whoever answers there was not chosen by the
-// operator, and would be believed about the whole fleet.
+// operator, and would be believed about the whole fleet. That it leaves TLS go-git refuses.
 func sameHost(req *http.Request, via []*http.Request) error {
 	if len(via) > 0 && req.URL.Host != via[0].URL.Host {
 		return fmt.Errorf("the remote redirects to host %q; if that is right, set the source url to it", req.URL.Host)

@@ -131,14 +131,41 @@ func TestRedirects(t *testing.T) {
 	s := follow(t, srv.URL+"/moved.git")
 	s.Token = "t0ken"
 	srv.Fault(to(other.URL))
-	_, err := s.Look(t.Context())
-	wantErr(t, err, "redirects to host", "set the source url")
-	if leaked || len(other.Requests()) > 0 {
-		t.Errorf("the other host was asked (with credentials: %v)", leaked)
+	password := follow(t, srv.URL+"/moved.git")
+	password.Username, password.Password = "ada", "pa55word"
+	for _, s := range []*git.Source{s, password} {
+		_, err := s.Look(t.Context())
+		wantErr(t, err, "redirects to host", "set the source url")
+		if leaked || len(other.Requests()) > 0 {
+			t.Errorf("the other host was asked (with credentials: %v)", leaked)
+		}
 	}
 	srv.Fault(to(srv.URL))
 	if got, _ := look(t, s); got != head {
 		t.Errorf("head %s after a redirect within the host, want %s", got, head)
+	}
+}
+
+// carrier answers in the place of the network.
+type carrier func(*http.Request) *http.Response
+
+func (c carrier) RoundTrip(r *http.Request) (*http.Response, error) { return c(r), nil }
+
+// On the way from https to plain http of the same host credentials would be shown to everybody.
+func TestARedirectKeepsTLS(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	s := follow(t, "https://git.example.com/fleet.git")
+	s.Token = "t0ken"
+	s.Transport = carrier(func(r *http.Request) *http.Response {
+		asked = append(asked, r.URL.Scheme)
+		to := "http" + strings.TrimPrefix(r.URL.String(), "https")
+		return &http.Response{StatusCode: http.StatusFound, Header: http.Header{"Location": {to}}, Body: http.NoBody, Request: r}
+	})
+	_, err := s.Look(t.Context())
+	wantErr(t, err, "redirect", `from "https" to "http"`)
+	if len(asked) != 1 {
+		t.Errorf("asked by %q", asked)
 	}
 }
 

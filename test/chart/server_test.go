@@ -147,6 +147,7 @@ var toggles = []string{
 	"crds.enabled=false",
 	"namespace.create=true",
 	"rbac.aggregateToView=false",
+	"rbac.deletePods=false",
 	"admission.enabled=false",
 	"admission.breakGlassGroups={system:masters,it's}",
 	"networkPolicy.enabled=false",

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,13 +35,32 @@ type Content struct {
 }
 
 const (
-	maxConfig = 256 << 20       // bytes, unpacked
-	maxFetch  = 3 * time.Minute // for one address, however busy it is
+	maxConfig = machine.MaxEncoded + 1<<20 // bytes, unpacked: what is kept may be written a little longer
+	maxFetch  = 3 * time.Minute            // for one address, however busy it is
+	rounds    = 3                          // in which all are asked, where one says when to ask again
+	maxAgain  = 30 * time.Second
 )
 
-// Fetch asks each address for a config until one gives it. Where every address answers with
-// something else than what was asked for, that is what is returned, for its digest to be judged.
+// Fetch asks each address for a config until one gives it. Where none does and one has said when to
+// ask again, all are asked again then: the next look may be a minute away. Where every address answers
+// with something else than what was asked for, that is what is returned, for its digest to be judged.
 func (c Content) Fetch(ctx context.Context, d machine.Digest) (machine.Config, error) {
+	for left := rounds - 1; ; left-- {
+		var later busy
+		got, err := c.round(ctx, d)
+		if !errors.As(err, &later) || left == 0 {
+			return got, err
+		}
+		select {
+		case <-ctx.Done():
+			return machine.Config{}, ctx.Err()
+		case <-time.After(later.wait + rand.N(later.wait)): // others were told the same
+		}
+	}
+}
+
+// round asks each address once.
+func (c Content) round(ctx context.Context, d machine.Digest) (machine.Config, error) {
 	client, token, err := c.client()
 	if err != nil {
 		return machine.Config{}, err
@@ -119,7 +140,7 @@ func (c Content) ask(ctx context.Context, client *http.Client, url, token string
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return got, refusal(answer.StatusCode)
+		return got, refusal(answer.StatusCode, answer.Header.Get("Retry-After"))
 	}
 	silence := time.AfterFunc(c.quiet(), func() { cancel(fmt.Errorf("nothing came for %s", c.quiet())) })
 	defer silence.Stop() // a body that stands still is given up, too
@@ -144,13 +165,22 @@ func decode(body io.Reader, most int64) (got machine.Config, err error) {
 		_, err = io.Copy(io.Discard, all) // the end holds a checksum
 	}
 	if all.N == 0 {
-		err = fmt.Errorf("it is larger than %d bytes", most)
+		err = fmt.Errorf("it is larger than %d bytes, and an agent has no memory for more", most)
 	}
 	return got, err
 }
 
-// refusal says what an answer means here.
-func refusal(code int) error {
+// busy is a refusal for now.
+type busy struct {
+	error
+	wait time.Duration // before the next attempt; more than none
+}
+
+// refusal says what an answer means here. After is the seconds that it asks to be left alone.
+func refusal(code int, after string) error {
+	if seconds, err := strconv.Atoi(after); code == http.StatusServiceUnavailable && err == nil && seconds > 0 {
+		return busy{refusal(code, ""), min(time.Duration(seconds)*time.Second, maxAgain)}
+	}
 	switch code {
 	case http.StatusUnauthorized:
 		return errors.New("401: the token of this agent's pod is not accepted")

@@ -207,6 +207,46 @@ func TestFetch(t *testing.T) {
 	}
 }
 
+// A controller that is asked by many says when to ask again: then the config comes, and not a look
+// later. One that goes on refusing, or says nothing of the kind, is not waited for without end.
+func TestFetchComesBackWhenItIsAsked(t *testing.T) {
+	t.Parallel()
+	ours := newAuthority(t)
+	for name, row := range map[string]struct {
+		after   string
+		refuses int // times
+		asked   int
+		ok      bool
+	}{
+		"it is asked again":              {"1", 1, 2, true},
+		"but not for ever":               {"1", 100, rounds, false},
+		"not where it does not say when": {"", 1, 1, false},
+		"nor where that makes no sense":  {"-1", 1, 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked []time.Time
+			url := ours.serve(t, ServerName, 0, func(w http.ResponseWriter, r *http.Request) {
+				if asked = append(asked, time.Now()); len(asked) > row.refuses {
+					gives(t, "t1", wanted)(w, r)
+					return
+				}
+				w.Header().Set("Retry-After", row.after)
+				w.WriteHeader(http.StatusServiceUnavailable)
+			})
+			_, err := content(t, ours.pem, "t1", url).Fetch(t.Context(), wanted.Digest())
+			if (err == nil) != row.ok || len(asked) != row.asked {
+				t.Errorf("asked %d times, and then %v", len(asked), err)
+			}
+			for i := 1; i < len(asked); i++ {
+				if early := asked[i].Sub(asked[i-1]); early < time.Second {
+					t.Errorf("asked again after %s", early)
+				}
+			}
+		})
+	}
+}
+
 // Where all agree on another config it is the digest that is wrong, and the order is refused for it.
 func TestFetchGivesWhatAllAddressesSay(t *testing.T) {
 	ours := newAuthority(t)
