@@ -239,6 +239,8 @@ func TestAnExpressionMayAskWhatIsThere(t *testing.T) {
 		"a probe that it asks for, too": "!('shop' in probes) || probes['shop'].healthy",
 		"all probes":                    "probes.all(name, probes[name].healthy)",
 		"a name that is put together":   "probes['we' + 'b'].healthy",
+		"a probe that it looks for":     "!probes.exists(p, p == 'shop') || probes.shop.healthy",
+		"a word of its own":             "[{'shop': true}].all(probes, probes.shop)",
 		"a zone":                        "node.zone != 'nowhere'",
 		"a pool":                        "pool.name != 'nobody'",
 	} {

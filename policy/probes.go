@@ -9,14 +9,15 @@ import (
 
 // strangers are the probes that an expression reads although they are not there, sorted. To read one of
 // them is an error each time: the gate would be closed for ever. One that the expression asks for
-// first, by has() or in, may be missing; of a name that is put together while it is evaluated nothing is
-// known. Zones and pools are no names of the policy: nodes come and go.
+// first, by has() or in, may be missing; of a name that is put together while it is evaluated, and where
+// the probes are gone through one by one, nothing is known. Zones and pools are no names of the policy: nodes come and go.
 func strangers(text string, there []string) []string {
 	parsed, err := parse(text)
 	if err != nil {
 		return nil // which is a mistake of its own
 	}
 	var read, asked []string
+	blind := false
 	ast.PostOrderVisit(parsed.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
 		switch e.Kind() {
 		case ast.SelectKind: // probes.NAME, has(probes.NAME)
@@ -34,9 +35,15 @@ func strangers(text string, there []string) []string {
 			case name == operators.In && isProbes(args[1]):
 				asked = append(asked, word(args[0]))
 			}
+		case ast.ComprehensionKind: // probes.exists(NAME, ...) may ask for any; and another list may call its own things probes
+			loop := e.AsComprehension()
+			blind = blind || isProbes(loop.IterRange()) || slices.Contains([]string{loop.IterVar(), loop.IterVar2()}, "probes")
 		default: // names no probe
 		}
 	}))
+	if blind {
+		return nil
+	}
 	slices.Sort(read)
 	return slices.DeleteFunc(slices.Compact(read), func(name string) bool {
 		return name == "" || slices.Contains(there, name) || slices.Contains(asked, name)

@@ -83,3 +83,16 @@ func TestOwnNodeIsLastAndOthersKeepTheirOrder(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// WAITING ON shows one finding: what nobody but a person may end comes before what passes by itself.
+func TestABlockedDrainIsNamedFirst(t *testing.T) {
+	found := func(checks ...string) (out []policy.Finding) {
+		for _, c := range checks {
+			out = append(out, policy.Finding{Check: c, Outcome: policy.Wait})
+		}
+		return out
+	}
+	if diff := cmp.Diff(found("drain", "calm", "maxUnavailable"), urgent(found("calm", "maxUnavailable", "drain"))); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -34,7 +34,7 @@ func (s *State) stepPool(want render.Pool, crew []*Node, o Observed, votes *vote
 	p = p.giveUp(errands, b)
 	effects := p.advance(want, errands, b)
 	p = p.clock(errands, effects, o.Now).clockOrders(errands, effects, o.Now).warn(errands, b)
-	p.Waiting = append(p.overdue(errands, o.Now), p.Waiting...)
+	p.Waiting = append(p.overdue(errands, o.Now), urgent(p.Waiting)...)
 	p = p.settle(want, errands, b, len(effects) > 0)
 	p.Status = describe(p, want.Name)
 	s.Pools[want.Name] = p
@@ -245,6 +245,18 @@ func (p *Pool) hold(e *errand, findings ...policy.Finding) {
 			p.Waiting = append(p.Waiting, f)
 		}
 	}
+}
+
+// urgent is the findings with those first that nothing but a person may end: where one is shown, it is that.
+func urgent(found []policy.Finding) []policy.Finding {
+	drains := func(f policy.Finding) int {
+		if f.Check == "drain" {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(found, func(a, b policy.Finding) int { return drains(a) - drains(b) })
+	return found
 }
 
 // settle derives the phase from what is left to do. Moving says that this step moves a node.

@@ -97,9 +97,13 @@ func (o Observed) aside() *Broken {
 }
 
 // refuse words what the forge should show for a head that is not followed, once per commit and
-// reason. One that was rewound waits for an operator, and one that does not render for its author.
+// reason. One that was rewound waits for an operator, and one that does not render for its author. What
+// is in force has its pools to speak for it, also where this release would not render it.
 func (s *State) refuse(o Observed) {
 	aside := o.aside()
+	if aside != nil && aside.Revision.Commit == o.Head.Revision.Commit {
+		aside = nil
+	}
 	var now []source.Status
 	if aside != nil {
 		st := source.Status{Commit: aside.Revision.Commit, State: source.Failure, Summary: notRendered + aside.Why}

@@ -45,8 +45,8 @@ var rooms = []room{
 	{"reconciler/preview", pure, fleet + "reconciler reconciler/blockers"},
 
 	{"durable", shell, ""},
-	{"examples", shell, ""}, // fleet repositories, embedded
-	{"api/...", shell, node},
+	{"examples", shell, ""},  // fleet repositories, embedded
+	{"api/...", shell, node}, // api/clock: the time by the server
 	{"nodeops/agent/loop", shell, node + "nodeops/agent durable"},
 	{"reconciler/loop", shell, fleet + "reconciler reconciler/preview"},
 	{"reconciler/sim", shell, fleet + "nodeops/agent reconciler reconciler/preview"}, // a world with dice of its own, and no clock
@@ -78,7 +78,7 @@ var rooms = []room{
 	{"test/peak", support, ""},
 	{"test/report", command, ""}, // make test and make bench print with it
 	{"cmd/sluice", command, "..."},
-	{"cmd/sluice-agent", command, node + "machine/manifest durable nodeops/agent nodeops/agent/loop nodeops/host/..."},
+	{"cmd/sluice-agent", command, node + "machine/manifest api/clock durable nodeops/agent nodeops/agent/loop nodeops/host/..."},
 }
 
 // exceptions are the complaints that are not made, by how they begin, each with its reason.

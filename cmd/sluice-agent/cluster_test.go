@@ -253,7 +253,7 @@ func TestRunOnKubernetes(t *testing.T) {
 		fmt.Sprintf(`{"spec": {"generation": 1, "config": %q, "ceiling": "reboot", "notAfter": %q}}`, c.Digest(), // in time by the server, too late by the node
 			time.Now().Add(-behind/2).UTC().Format(time.RFC3339)))
 	s.ends()
-	if log := s.agent.log(); !strings.Contains(log, "w1 reboots") || !strings.Contains(log, "the clock of this node is off") || s.served.Load() != 1 {
+	if log := s.agent.log(); !strings.Contains(log, "w1 reboots") || !strings.Contains(log, "the clock of this machine is off") || s.served.Load() != 1 {
 		t.Fatalf("%d configs were fetched, and the agent said %s", s.served.Load(), log)
 	}
 	s.awaits(s.home, `"generation":1`, `"phase":"working"`)

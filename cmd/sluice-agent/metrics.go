@@ -13,11 +13,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/sluice-gitops/sluice/api/clock"
 	"github.com/sluice-gitops/sluice/machine"
 	"github.com/sluice-gitops/sluice/nodeops"
 	"github.com/sluice-gitops/sluice/nodeops/agent"
 	"github.com/sluice-gitops/sluice/nodeops/agent/loop"
-	"github.com/sluice-gitops/sluice/nodeops/host/kube"
 	"github.com/sluice-gitops/sluice/nodeops/impact"
 )
 
@@ -55,7 +55,7 @@ var (
 )
 
 // newMeter makes the metrics. None has the node's name: whoever scrapes knows whom.
-func newMeter(in prometheus.Registerer, clock *kube.Clock, now func() time.Time, every time.Duration) *meter {
+func newMeter(in prometheus.Registerer, clock *clock.Clock, now func() time.Time, every time.Duration) *meter {
 	m := &meter{
 		phase:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sluice_agent_phase", Help: "1 for how far the node has come with its newest order, else 0."}, []string{"phase"}),
 		drift:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sluice_agent_drift", Help: "How many things on the node are not as ordered."}, []string{"kind"}),
@@ -79,7 +79,7 @@ func newMeter(in prometheus.Registerer, clock *kube.Clock, now func() time.Time,
 }
 
 // skew is the difference of the clocks, which is not there before it is known.
-type skew struct{ clock *kube.Clock }
+type skew struct{ clock *clock.Clock }
 
 var skewed = prometheus.NewDesc("sluice_agent_clock_skew_seconds", "How far the node's clock is ahead of the API server's.", nil, nil)
 
@@ -94,7 +94,7 @@ func (s skew) Collect(out chan<- prometheus.Metric) {
 }
 
 // serve puts a meter around an agent, and answers who asks for it until the context ends.
-func serve(ctx context.Context, address string, a *loop.Loop, clock *kube.Clock, every time.Duration) error {
+func serve(ctx context.Context, address string, a *loop.Loop, clock *clock.Clock, every time.Duration) error {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("--metrics-listen: %w", err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-gitops/sluice/api/clock"
 	"github.com/sluice-gitops/sluice/nodeops/agent/loop"
 	"github.com/sluice-gitops/sluice/nodeops/host"
 	"github.com/sluice-gitops/sluice/nodeops/host/kube"
@@ -142,7 +143,7 @@ func (s *settings) follow(c *cobra.Command) error {
 	defer stop()
 	agent, wake := n.loop(nil, log), make(chan struct{}, 1)
 	agent.Wary = true
-	var clock *kube.Clock
+	var served *clock.Clock
 	if s.inbox != "" {
 		folder, err := host.Open(fleet)
 		if err != nil {
@@ -150,11 +151,11 @@ func (s *settings) follow(c *cobra.Command) error {
 		}
 		defer folder.Close()
 		agent.Inbox = local.Inbox{Fleet: folder, Node: s.node}
-	} else if clock, err = s.join(ctx, agent, wake); err != nil {
+	} else if served, err = s.join(ctx, agent, wake); err != nil {
 		return err
 	}
 	if s.metrics != "" {
-		if err := serve(ctx, s.metrics, agent, clock, s.interval); err != nil {
+		if err := serve(ctx, s.metrics, agent, served, s.interval); err != nil {
 			return err
 		}
 	}
@@ -167,7 +168,7 @@ func (s *settings) follow(c *cobra.Command) error {
 }
 
 // join gives the agent the inbox of a cluster, and that cluster's time.
-func (s *settings) join(ctx context.Context, agent *loop.Loop, wake chan<- struct{}) (*kube.Clock, error) {
+func (s *settings) join(ctx context.Context, agent *loop.Loop, wake chan<- struct{}) (*clock.Clock, error) {
 	client, err := kube.Open(s.config, agent.Log)
 	if err != nil {
 		return nil, err

@@ -61,6 +61,9 @@ func (at *fleetAt) readCluster(ctx context.Context) (s snapshot, err error) {
 		return s, err
 	}
 	sight, err := kube.View{Client: client, Namespace: k.namespace, Fleet: k.name}.Look(ctx)
+	if t := kube.TroubleOf(err); t.Reason == kube.NoKinds {
+		return s, t // what the server says of a path that it does not know helps nobody
+	}
 	if err != nil {
 		return s, err
 	}

@@ -356,7 +356,7 @@ func (r *rig) contextsAndNames() {
 		r.Errorf("kubectl sluice preview says %s\nsluice says %s", preview, want)
 	}
 	r.says(call("get", "--help"), "kubectl sluice get [flags]")
-	r.says(call("get", "--nix"), "see kubectl sluice --help")
+	r.says(call("get", "--nix"), "see kubectl sluice get --help")
 	r.says(call(append([]string{"__complete", "history"}, append(fleet, "")...)...), "worker")
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -26,15 +27,21 @@ func (t *target) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&t.all, "all", false, "every pool")
 }
 
+// named holds that one pool was named, or all of them, before anybody is asked.
+func (t target) named(args []string) error {
+	switch {
+	case len(args) == 0 && !t.all:
+		return usage("which pool? name one, or give --all")
+	case len(args) > 0 && t.all:
+		return usage("a pool and --all: give one")
+	}
+	return nil
+}
+
 // pool is the one that was named; "" is all of them.
 func (t target) pool(s snapshot, args []string) (string, error) {
-	switch {
-	case len(args) == 0 && t.all:
+	if t.all {
 		return "", nil
-	case len(args) == 0:
-		return "", usage("which pool? name one, or give --all")
-	case t.all:
-		return "", usage("a pool and --all: give one")
 	}
 	_, ok := s.State.Pools[args[0]]
 	if !ok && !slices.ContainsFunc(s.Holds, func(h policy.Hold) bool { return h.Pool == args[0] }) { // the pool may be gone, and its hold not
@@ -55,6 +62,12 @@ func holdCommand() *cobra.Command {
 			"are under way are finished and handed back. It can be given while a controller runs, and ends with\n" +
 			"sluice release, or by itself at --until or after --for.",
 		ValidArgsFunction: t.completes(snapshot.pools),
+		PreRunE: func(_ *cobra.Command, args []string) error {
+			if h.Reason, h.By = oneLine(h.Reason), oneLine(h.By); h.Reason == "" {
+				return cmp.Or(t.named(args), error(usage("--reason: why is it held? whoever finds it held will ask")))
+			}
+			return t.named(args)
+		},
 		RunE: t.look(func(c *cobra.Command, args []string, s snapshot) (err error) {
 			if h.Pool, err = t.pool(s, args); err != nil {
 				return err
@@ -63,10 +76,6 @@ func holdCommand() *cobra.Command {
 			if h.Until, err = end(until, lasts, c.Flags().Changed("for"), h.Since); err != nil {
 				return err
 			}
-			if h.Reason = oneLine(h.Reason); h.Reason == "" {
-				return usage("--reason: why is it held? whoever finds it held will ask")
-			}
-			h.By = oneLine(h.By)
 			if h.By == "" {
 				h.By = oneLine(s.place.desk().Me(c.Context()))
 			}
@@ -124,11 +133,17 @@ func releaseCommand() *cobra.Command {
 		Long: "Release ends the holds of a pool, or with --all every hold, and says what comes then. With --rewind\n" +
 			"it allows one commit that does not descend from the last one that the fleet followed.",
 		ValidArgsFunction: t.completes(snapshot.pools),
+		PreRunE: func(_ *cobra.Command, args []string) error {
+			switch {
+			case rewind == "":
+				return t.named(args)
+			case len(args) > 0 || t.all:
+				return usage("--rewind is about the whole fleet: name no pool")
+			}
+			return nil
+		},
 		RunE: t.look(func(c *cobra.Command, args []string, s snapshot) error {
 			if rewind != "" {
-				if len(args) > 0 || t.all {
-					return usage("--rewind is about the whole fleet: name no pool")
-				}
 				return s.allow(c, rewind)
 			}
 			pool, err := t.pool(s, args)

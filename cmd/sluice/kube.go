@@ -32,7 +32,7 @@ func (k *kubeFleet) flags(f *pflag.FlagSet) {
 	contentFlag(f, &k.content)
 }
 
-// ofTheFleet are the flags that a Fleet object says in their place.
+// ofTheFleet are the flags of a fleet in a folder: of a cluster a Fleet object says what can be said.
 var ofTheFleet = []string{
 	"local", "inventory", "name", "repo", "branch", "poll", "github", "github-url", "profile", "cluster-dns", "keep-zero",
 	"guardrail", "boot-time", "once",
@@ -49,7 +49,7 @@ func (k kubeFleet) given(f *pflag.FlagSet) error {
 	if k.remote(f) {
 		for _, name := range ofTheFleet {
 			if f.Changed(name) {
-				return usage("--" + name + " does not go with a fleet on Kubernetes: the Fleet object says it")
+				return usage("--" + name + " does not go with a fleet on Kubernetes: its Fleet object says what is followed, and how")
 			}
 		}
 		return nil
@@ -86,7 +86,7 @@ func (k kubeFleet) run(c *cobra.Command, set settings, log *slog.Logger) error {
 	}
 	ctx, fleet := c.Context(), k.Fleet
 	k.vitals = newVitals(fleet)
-	client.Waited = k.vitals.Waited
+	client.Waited, client.Clock.Log = k.vitals.Waited, log
 	quiet, err := k.vitals.serve(ctx, metricsAddress(c.Flags(), set.metricsListen), log)
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ const glance = 3 * time.Second
 // controller. It is never printed.
 type asked struct {
 	spec     v1alpha1.FleetSpec // without holds and rewind, which are read at every tick
-	read     int64              // the generation of the Fleet
+	read     kube.Text          // which of the Fleet's that is
 	username string
 	password string
 	forge    string // the forge's token
@@ -37,7 +37,7 @@ type asked struct {
 
 // same says that two ask for one controller.
 func (a asked) same(b asked) bool {
-	a.read, b.read = 0, 0
+	a.read, b.read = kube.Text{}, kube.Text{}
 	return reflect.DeepEqual(a, b)
 }
 
@@ -117,7 +117,7 @@ func follow(ctx context.Context, l *loop.Loop, what asked) *following {
 func (k kubeFleet) ask(ctx context.Context, client *kube.Client) (a asked, err error) {
 	fleet, err := client.Asked(ctx, k.Fleet)
 	if fleet != nil {
-		a.read = fleet.Generation
+		a.read = kube.TextOf(fleet)
 	}
 	if err != nil {
 		return a, err
@@ -179,6 +179,7 @@ func (k kubeFleet) wire(client *kube.Client, a asked, set settings, board *kube.
 	if err != nil {
 		return nil, kube.Trouble{Reason: kube.InvalidSpec, Message: err.Error()}
 	}
+	inquiry.Now = client.Clock.Now
 	return &loop.Loop{
 		Source: src,
 		Forge:  forge,
@@ -191,7 +192,7 @@ func (k kubeFleet) wire(client *kube.Client, a asked, set settings, board *kube.
 		Self:   set.Self,
 		Poll:   set.Poll,
 		Hands:  8, // what a write takes is mostly the server's time
-		Now:    time.Now,
+		Now:    client.Clock.Now,
 		Log:    log,
 	}, nil
 }
@@ -208,6 +209,8 @@ func (k kubeFleet) understand(spec v1alpha1.FleetSpec, set settings) (settings, 
 		wrong("source.url", "is empty: give the https address of the repository")
 	case scpStyle.MatchString(set.Repo):
 		wrong("source.url", "ssh is not supported: give the https address")
+	case !strings.Contains(set.Repo, "://"):
+		wrong("source.url", "is not an address: give the https address of the repository, such as https://git.example.com/fleet")
 	case hasCredentials(set.Repo):
 		wrong("source.url", "the address holds credentials: put them into a Secret, and name it in spec.source.secretRef")
 	}
@@ -249,23 +252,30 @@ type word struct {
 
 	mu     sync.Mutex
 	ask    kube.Trouble // with what it asks
-	read   int64        // the generation that asks it
+	read   kube.Text    // which asks it
+	missed int          // times in a row that it could not be found out
 	work   kube.Trouble // with what it is about
 	failed int          // ticks in a row
 	said   kube.Trouble
 	unsaid string // why the object does not say so
 }
 
-// asked hears, every few seconds, whether what the Fleet of a generation asks can be followed.
-func (w *word) asked(ctx context.Context, t kube.Trouble, generation int64) {
+// asked hears, every few seconds, whether what the Fleet asks can be followed, and as which text. What
+// the cluster does not answer once is not said: whoever waits for the Fleet would take it as its end.
+func (w *word) asked(ctx context.Context, t kube.Trouble, read kube.Text) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ask, w.read = t, generation
+	if w.missed++; t.Reason != kube.Failed {
+		w.missed = 0
+	} else if w.missed < hiccups {
+		return
+	}
+	w.ask, w.read = t, read
 	w.say(ctx)
 }
 
-// hiccups are how many ticks in a row may fail before people are told: another writer was faster,
-// or a node went.
+// hiccups are how many ticks, or looks at the Fleet, in a row may fail before people are told: another
+// writer was faster, a node went, or a server of several was started anew.
 const hiccups = 3
 
 // heard hears how each tick went.
@@ -327,7 +337,7 @@ func (w *word) say(ctx context.Context) {
 	unsaid := ""
 	read := w.read
 	if w.ask == (kube.Trouble{}) {
-		read = 0 // it is not taken in before a look was taken by it
+		read = kube.Text{} // it is not taken in before a look was taken by it
 	}
 	if err := w.board.Tell(ctx, t, read); err != nil && ctx.Err() == nil {
 		unsaid = kube.TroubleOf(err).Message

@@ -47,7 +47,7 @@ func runAs(ctx context.Context, name string, args []string, stdout, stderr io.Wr
 	root.SetErr(stderr)
 	began := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { began = true }
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	var v verdict
 	switch {
 	case err == nil:
@@ -59,7 +59,7 @@ func runAs(ctx context.Context, name string, args []string, stdout, stderr io.Wr
 		fmt.Fprintf(stderr, "sluice: %s\n", strings.TrimSuffix(line, "\n"))
 	}
 	if !began || errors.As(err, new(usage)) {
-		fmt.Fprintf(stderr, "sluice: see %s --help\n", root.CommandPath())
+		fmt.Fprintf(stderr, "sluice: see %s --help\n", c.CommandPath())
 		return 2
 	}
 	return 1
@@ -85,7 +85,24 @@ func command() *cobra.Command {
 		renderCommand(), impactCommand(), previewCommand(), policyCommand(), simCommand(),
 		runCommand(), getCommand(), whyCommand(), historyCommand(), traceCommand(), holdCommand(), releaseCommand(), demoCommand(), versionCommand(),
 	)
+	worded(root)
 	return root
+}
+
+// worded has commands say in our words which arguments they want.
+func worded(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		worded(sub)
+	}
+	if takes := c.Args; takes != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if takes(c, args) == nil {
+				return nil
+			}
+			_, form, _ := strings.Cut(c.Use, " ")
+			return usage(strings.TrimSpace(fmt.Sprintf("got %q, want: %s %s", args, c.CommandPath(), form)))
+		}
+	}
 }
 
 // needCommand is what a command does that only has others below it.

@@ -167,7 +167,7 @@ func (m *mistakes) beforeThereIsAFleet() {
 	}
 	logs("NoRights", "leases.coordination.k8s.io", "kubectl auth can-i")
 	m.allow()
-	logs("NoKinds", "kubectl apply")
+	logs("NoKinds", "of its chart: kubectl apply --server-side -f crds/")
 	m.plane.Kubectl(m.T, "apply", "-f", filepath.Join("..", "..", "api", "v1alpha1", "crds"))
 	m.plane.Kubectl(m.T, "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
 	logs("NoFleet", "there is no Fleet prod", "kubectl apply")

@@ -17,7 +17,7 @@ func TestWhichFleetIsMeant(t *testing.T) {
 		{"in a pod it is the cluster's, by the pod's own account", "10.0.0.1", []string{"run"}, 1, "read the pod's own account"},
 		{"in a pod a flag of the Fleet is refused", "10.0.0.1", []string{"run", "--repo", "x"}, 2, "--repo does not go with a fleet on Kubernetes"},
 		{"in a pod a folder may be meant", "10.0.0.1", []string{"run", "--local", t.TempDir()}, 2, "which repository"},
-		{"elsewhere nothing is meant", "", []string{"run"}, 2, "which fleet? give --local DIR"},
+		{"elsewhere nothing is meant", "", []string{"run"}, 2, "which fleet? give --local DIR, or --kubeconfig FILE"},
 		{"elsewhere a namespace goes with a cluster", "", []string{"run", "--namespace", "x"}, 2, "--namespace goes with --kubeconfig"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -116,7 +116,7 @@ func runCommand() *cobra.Command {
 				return far.run(c, set, log)
 			}
 			if dir == "" {
-				return usage("which fleet? give --local DIR")
+				return usage("which fleet? give --local DIR, or --kubeconfig FILE for that of a cluster")
 			}
 			set.Profile, set.ClusterDNS, set.KeepZero = options.Profile, options.ClusterDNS, options.KeepZero
 			set, err := recall(c, dir, set)

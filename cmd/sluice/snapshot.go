@@ -99,7 +99,7 @@ func (at *fleetAt) flags(c *cobra.Command) {
 
 // repoFlag is for commands that read the repository.
 func (at *fleetAt) repoFlag(c *cobra.Command) {
-	c.Flags().StringVar(&at.repo, "repo", "", "what the cluster's fleet follows: the `PATH` of a clone; or its address, from which it is fetched with your SLUICE_GIT_TOKEN; else it is fetched from where the Fleet says, without")
+	c.Flags().StringVar(&at.repo, "repo", "", "the `PATH` of a clone of what the cluster's fleet follows; or its URL, which is asked with your SLUICE_GIT_TOKEN (default: the URL that the Fleet names, asked without a token)")
 }
 
 // look makes a command of what is done with a snapshot.

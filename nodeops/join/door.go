@@ -7,9 +7,9 @@ import (
 )
 
 // door is a listener that lets in so many connections at once, and of those of one address only a
-// share: whoever fills his own places keeps nobody else out. The others wait in line, where they cost
-// little more than a file descriptor. A line that is full loses the last of the address that
-// has the most in it.
+// share. The others wait in line, where they cost little more than a file descriptor. Next is whoever
+// has the fewest inside, and of those the first: many addresses that fill their places keep nobody else
+// out. A line that is full loses the last of the address that has the most in it.
 type door struct {
 	net.Listener
 	places, share, line int
@@ -22,7 +22,13 @@ type door struct {
 	shut    bool
 	inside  int
 	of      map[string]int // of those inside, by address
-	waiting []net.Conn     // the first comes first
+	waiting []guest        // the first comes first
+}
+
+// guest is a connection in line.
+type guest struct {
+	net.Conn
+	from string
 }
 
 func open(l net.Listener, places, share, line int) *door {
@@ -68,15 +74,25 @@ func (d *door) Close() error {
 	if !d.shut {
 		d.shut = true
 		close(d.gone)
-		for _, conn := range d.waiting {
-			conn.Close()
+		for _, g := range d.waiting {
+			g.Close()
 		}
 		d.waiting = nil
-		for len(d.in) > 0 {
-			(<-d.in).(*placed).Conn.Close()
-		}
+		d.empty()
 	}
 	return d.Listener.Close()
+}
+
+// empty turns away who is let in and not yet accepted. Accept may take one meanwhile: nobody waits for it.
+func (d *door) empty() {
+	for {
+		select {
+		case conn := <-d.in:
+			conn.(*placed).Conn.Close()
+		default:
+			return
+		}
+	}
 }
 
 func (d *door) come(conn net.Conn) {
@@ -86,7 +102,7 @@ func (d *door) come(conn net.Conn) {
 		conn.Close()
 		return
 	}
-	if d.waiting = append(d.waiting, conn); len(d.waiting) > d.line {
+	if d.waiting = append(d.waiting, guest{conn, address(conn)}); len(d.waiting) > d.line {
 		d.shorten()
 	}
 	d.admit()
@@ -95,29 +111,32 @@ func (d *door) come(conn net.Conn) {
 // shorten turns away the last of the address that has the most waiting.
 func (d *door) shorten() {
 	of, most, last := map[string]int{}, 0, 0
-	for i, conn := range d.waiting {
-		from := address(conn)
-		if of[from]++; of[from] >= most {
-			most, last = of[from], i
+	for i, g := range d.waiting {
+		if of[g.from]++; of[g.from] >= most {
+			most, last = of[g.from], i
 		}
 	}
 	d.waiting[last].Close()
 	d.waiting = slices.Delete(d.waiting, last, last+1)
 }
 
-// admit lets in, in their order, those who have a place.
+// admit lets in who is next, while there are places.
 func (d *door) admit() {
-	for i := 0; i < len(d.waiting) && d.inside < d.places; {
-		conn := d.waiting[i]
-		from := address(conn)
-		if d.of[from] >= d.share {
-			i++
-			continue
+	for d.inside < d.places {
+		next, fewest := -1, d.share
+		for i, g := range d.waiting {
+			if has := d.of[g.from]; has < fewest {
+				next, fewest = i, has
+			}
 		}
-		d.waiting = slices.Delete(d.waiting, i, i+1)
+		if next < 0 {
+			return
+		}
+		g := d.waiting[next]
+		d.waiting = slices.Delete(d.waiting, next, next+1)
 		d.inside++
-		d.of[from]++
-		d.in <- &placed{Conn: conn, leave: sync.OnceFunc(func() { d.leave(from) })} // it has room for all that are inside
+		d.of[g.from]++
+		d.in <- &placed{Conn: g.Conn, leave: sync.OnceFunc(func() { d.leave(g.from) })} // it has room for all that are inside
 	}
 }
 

@@ -32,23 +32,45 @@ type Board struct {
 
 	mu      sync.Mutex
 	trouble Trouble
+	refused Text              // the newest that was in trouble: it was taken in, too
+	taken   Text              // by which a whole look was taken last
 	state   *reconciler.State // nil: not known
-	shown   bool              // the state is
-	of      types.UID         // the Fleet that it was shown of
-	taken   int64             // the generation of the Fleet that was taken in; 0: none was, yet
+	shown   time.Time         // when the state was shown last; zero: it is not
+	by      types.UID         // the Fleet that has the Pools that were shown
 }
 
-// Show writes what has changed since it was last shown. After an error all is compared anew. Where
-// there is no such Fleet nobody asked, and no Pool is made that nothing would ever delete.
+// Text is what the spec of a Fleet says at a time. The zero Text is none.
+type Text struct {
+	Fleet      types.UID // of two Fleets of one name that came after each other, one
+	Generation int64
+}
+
+// TextOf is what a Fleet says.
+func TextOf(f *v1alpha1.Fleet) Text { return Text{f.UID, f.Generation} }
+
+// in is the generation of a Fleet that has this text; 0: it is of another, or none.
+func (t Text) in(f *v1alpha1.Fleet) int64 {
+	if t.Fleet != f.UID {
+		return 0
+	}
+	return t.Generation
+}
+
+// anew is after how long Pools are compared that need not have changed: somebody may have deleted one.
+const anew = time.Minute
+
+// Show writes what has changed since it was last shown. After an error, and once a minute, all is
+// compared anew. Where there is no such Fleet nobody asked, and no Pool is made that nothing would
+// ever delete.
 func (b *Board) Show(ctx context.Context, state reconciler.State) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	was := b.state
 	b.state = &state
-	if b.shown && reflect.DeepEqual(was.Pools, state.Pools) && was.Good == state.Good && was.Silent == state.Silent && reflect.DeepEqual(was.Refused, state.Refused) {
+	if time.Since(b.shown) < anew && reflect.DeepEqual(was.Pools, state.Pools) && was.Good == state.Good && was.Silent == state.Silent && reflect.DeepEqual(was.Refused, state.Refused) {
 		return nil
 	}
-	b.shown = false
+	b.shown = time.Time{}
 	now := metav1.NewTime(time.Now())
 	fleet, err := b.fleet(ctx, now)
 	if fleet == nil {
@@ -76,27 +98,31 @@ func (b *Board) Show(ctx context.Context, state reconciler.State) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	b.shown = true
+	b.shown = now.Time
 	return nil
 }
 
 // Tell shows on the Fleet what troubles its controller, until it is told something else. The zero
 // Trouble says that nothing does. Saying it again compares anew, and writes only what is not there.
-// The trouble is with the Fleet of that generation; 0: with none of them more than with another.
-func (b *Board) Tell(ctx context.Context, t Trouble, generation int64) error {
+// The trouble is with that text; the zero Text: with none more than with another.
+func (b *Board) Tell(ctx context.Context, t Trouble, of Text) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.trouble, b.taken = t, max(b.taken, generation)
+	if b.trouble = t; of != (Text{}) {
+		b.refused = of
+	}
 	_, err := b.fleet(ctx, metav1.NewTime(time.Now()))
 	return err
 }
 
-// Take notes that a whole look was taken by the Fleet of this generation. What is shown from then on
-// speaks of it: whoever has changed the object and waits for it must not be answered before.
-func (b *Board) Take(generation int64) {
+// Take notes that a whole look was taken by this text. What is shown from then on speaks of it: whoever
+// has changed the object and waits for it must not be answered before.
+func (b *Board) Take(text Text) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.taken = max(b.taken, generation)
+	if text != (Text{}) {
+		b.taken = text
+	}
 }
 
 func (b *Board) pool(ctx context.Context, fleet *v1alpha1.Fleet, name string, p reconciler.Pool, has *v1alpha1.Pool, now metav1.Time) (err error) {
@@ -204,14 +230,14 @@ func poolStanding(p reconciler.Pool) v1alpha1.Standing {
 func (b *Board) fleet(ctx context.Context, now metav1.Time) (*v1alpha1.Fleet, error) {
 	has, err := b.Client.fleets.Get(ctx, b.Fleet, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		b.shown = false // its Pools go with it
+		b.shown = time.Time{} // its Pools go with it
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read Fleet %s: %w", b.Fleet, err)
 	}
-	if b.of != has.UID {
-		b.of, b.shown, b.taken = has.UID, false, 0
+	if b.by != has.UID {
+		b.by, b.shown = has.UID, time.Time{}
 	}
 	want := has.Status
 	if b.state != nil {
@@ -231,13 +257,14 @@ func (b *Board) fleet(ctx context.Context, now metav1.Time) (*v1alpha1.Fleet, er
 	return has, nil
 }
 
-// speaksOf is the generation that the standing is of: what was taken in; before anything was, what
-// another controller had, or, of a trouble, what is there: then none of it can be taken in.
+// speaksOf is the generation that the standing is of: what was taken in of this very Fleet; before anything
+// was, what another controller had, or, of a trouble, what is there: then none of it can be taken in.
 func (b *Board) speaksOf(has *v1alpha1.Fleet) int64 {
-	if b.taken == 0 && b.trouble != (Trouble{}) {
+	taken := max(b.taken.in(has), b.refused.in(has))
+	if taken == 0 && b.trouble != (Trouble{}) {
 		return has.Generation
 	}
-	return min(cmp.Or(b.taken, has.Status.ObservedGeneration), has.Generation)
+	return min(cmp.Or(taken, has.Status.ObservedGeneration), has.Generation)
 }
 
 // standing is the worst that there is to say of the fleet. One that follows what was asked before is

@@ -74,14 +74,14 @@ func TestAFleetIsReadyForWhatIsAskedNow(t *testing.T) {
 		{"another repository", `{"url": "https://git.example.com/other"}`, starting},
 	} {
 		plane.Kubectl(t, "patch", "fleet", "f", "--type=merge", "-p", `{"spec": {"source": `+tt.source+`}}`)
-		w.must(board.Tell(t.Context(), Trouble{}, 0))
+		w.must(board.Tell(t.Context(), Trouble{}, Text{}))
 		f, err := w.client.fleets.Get(t.Context(), "f", metav1.GetOptions{})
 		w.must(err)
 		if f.Status.ObservedGeneration == f.Generation {
 			t.Errorf("%s: nobody has taken it in, and the Fleet speaks of generation %d", tt.name, f.Generation)
 		}
-		board.Take(f.Generation)
-		w.must(board.Tell(t.Context(), Trouble{}, 0))
+		board.Take(TextOf(f))
+		w.must(board.Tell(t.Context(), Trouble{}, Text{}))
 		f, err = w.client.fleets.Get(t.Context(), "f", metav1.GetOptions{})
 		w.must(err)
 		c := meta.FindStatusCondition(f.Status.Conditions, v1alpha1.Ready)
@@ -107,7 +107,7 @@ func TestAFleetSpeaksOfWhatATickTookIn(t *testing.T) {
 		_, err := office.Holds(t.Context())
 		w.must(err)
 		board.Take(office.Read)
-		w.must(board.Tell(t.Context(), Trouble{}, 0))
+		w.must(board.Tell(t.Context(), Trouble{}, Text{}))
 	}
 	says := func(what string, want int64) {
 		t.Helper()
@@ -126,23 +126,53 @@ func TestAFleetSpeaksOfWhatATickTookIn(t *testing.T) {
 	look()
 	says("with a profile that the loop does not go by", 1)
 	office.Follows = fleet().Spec
-	w.must(board.Tell(t.Context(), Trouble{}, 0))
+	w.must(board.Tell(t.Context(), Trouble{}, Text{}))
 	says("with one that it will go by", 1)
 	look()
 	says("with one that it has gone by", 2)
 	patch(`{"holds": [{"by": "ann", "reason": "a look", "since": "2026-11-23T08:00:00Z"}]}`)
-	w.must(board.Tell(t.Context(), Trouble{}, 0))
+	w.must(board.Tell(t.Context(), Trouble{}, Text{}))
 	says("with a hold that nobody has read", 2)
 	look()
 	says("with one that was read", 3)
 	patch(`{"prometheus": "nonsense"}`)
-	w.must(board.Tell(t.Context(), Trouble{InvalidSpec, "no"}, 4))
+	w.must(board.Tell(t.Context(), Trouble{InvalidSpec, "no"}, TextOf(fleet())))
 	says("with a mistake", 4)
 	patch(`{"prometheus": "http://localhost"}`)
-	w.must(board.Tell(t.Context(), Trouble{}, 0))
+	w.must(board.Tell(t.Context(), Trouble{}, Text{}))
 	says("with the mistake mended, and no look taken", 4)
-	w.must((&Board{Client: w.client, Fleet: "f"}).Tell(t.Context(), Trouble{NoRights, "no"}, 0))
+	w.must((&Board{Client: w.client, Fleet: "f"}).Tell(t.Context(), Trouble{NoRights, "no"}, Text{}))
 	says("where nothing can be taken in", 5)
+
+	was := TextOf(fleet())
+	w.must(w.client.fleets.Delete(t.Context(), "f", metav1.DeleteOptions{}))
+	_, err := w.client.fleets.Create(t.Context(), &v1alpha1.Fleet{
+		ObjectMeta: metav1.ObjectMeta{Name: "f"}, Spec: v1alpha1.FleetSpec{Source: v1alpha1.Source{URL: "https://git.example.com/fleet"}},
+	}, metav1.CreateOptions{})
+	w.must(err)
+	w.must(board.Tell(t.Context(), Trouble{}, Text{}))
+	board.Take(was) // a look that began before
+	patch(`{"profile": "k3s"}`)
+	w.must(board.Tell(t.Context(), Trouble{}, Text{}))
+	says("made anew, before the first look,", 0)
+	office.Follows = fleet().Spec
+	look()
+	says("made anew, after it,", 2)
+}
+
+// TestAPoolThatSomebodyDeletesComesBack: on a fleet at rest nothing else would bring it.
+func TestAPoolThatSomebodyDeletesComesBack(t *testing.T) {
+	w := newWorld(t)
+	w.fleetObject(nil)
+	board := &Board{Client: w.client, Fleet: "f"}
+	state := reconciler.State{Good: followed("1111111aaaa"), Pools: map[string]reconciler.Pool{"worker": {Phase: reconciler.Updated, Revision: followed("1111111aaaa")}}}
+	w.must(board.Show(t.Context(), state))
+	w.must(w.client.pools.Delete(t.Context(), "worker", metav1.DeleteOptions{}))
+	board.shown = board.shown.Add(-anew)
+	w.must(board.Show(t.Context(), state))
+	if fleet, revision := w.whose("worker"); fleet != "f" || revision != "1111111" {
+		t.Errorf("the Pool is of Fleet %q, and shows %q", fleet, revision)
+	}
 }
 
 // TestPoolsGoWithTheirFleet: nobody would tell any more how they stand. The Fleet that is made in its
@@ -168,7 +198,7 @@ func TestPoolsGoWithTheirFleet(t *testing.T) {
 	}
 	w.must(w.client.fleets.Delete(t.Context(), "f", metav1.DeleteOptions{}))
 	w.await("the Pool goes with its Fleet", func() bool { return !there() })
-	w.must(board.Tell(t.Context(), Trouble{}, 0))
+	w.must(board.Tell(t.Context(), Trouble{}, Text{}))
 	_, err = w.client.fleets.Create(t.Context(), &v1alpha1.Fleet{
 		ObjectMeta: metav1.ObjectMeta{Name: "f"}, Spec: v1alpha1.FleetSpec{Source: v1alpha1.Source{URL: "https://git.example.com/fleet"}},
 	}, metav1.CreateOptions{})

@@ -132,8 +132,7 @@ func (f *Fleet) round(ctx context.Context, job *drainage) (more bool) {
 	f.mu.Lock()
 	said, at := job.said, job.at
 	f.mu.Unlock()
-	now := time.Now()
-	if !said.Until.IsZero() && !now.Before(said.Until) || now.Sub(at) > silence {
+	if !said.Until.IsZero() && !f.Client.Clock.Now().Before(said.Until) || time.Since(at) > silence {
 		return false
 	}
 	node, err := f.evictor().core.CoreV1().Nodes().Get(ctx, said.Node, metav1.GetOptions{})

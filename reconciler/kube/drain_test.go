@@ -263,6 +263,39 @@ func TestANewNodeOfAnOldName(t *testing.T) {
 	}
 }
 
+// What somebody keeps of an earlier node holds up the node of its name, and no other.
+func TestANodeConfigThatIsKeptHoldsUpOneNode(t *testing.T) {
+	w := newWorld(t)
+	w.add("w1", nil)
+	w.add("w2", nil)
+	f := w.fleet()
+	w.node(f, "w1")
+	plane.Kubectl(t, "patch", "nodeconfig", "w1", "--type=merge", "-p", `{"metadata": {"finalizers": ["example.com/keep"]}}`)
+	orphan := metav1.DeletePropagationOrphan
+	w.must(w.client.core.CoreV1().Nodes().Delete(t.Context(), "w1", metav1.DeleteOptions{PropagationPolicy: &orphan}))
+	w.await("the node is gone", func() bool {
+		nodes, err := f.Nodes(t.Context())
+		return err == nil && len(nodes) == 1
+	})
+	w.add("w1", nil)
+	var nodes []reconciler.Node
+	w.await("the fleet can be read", func() bool {
+		var err error
+		nodes, err = f.Nodes(t.Context()) // the first look deletes it
+		return err == nil
+	})
+	if n := nodes[0]; n.Ready || n.Cordon != reconciler.Foreign {
+		t.Errorf("the node is %+v", n)
+	} else {
+		holds(t, "the node", n.Report.Why, "NodeConfig w1 is of an earlier node", "example.com/keep")
+	}
+	if n := nodes[1]; !n.Ready || n.Cordon != reconciler.Uncordoned {
+		t.Errorf("another is %+v", n)
+	}
+	plane.Kubectl(t, "patch", "nodeconfig", "w1", "--type=merge", "-p", `{"metadata": {"finalizers": null}}`)
+	w.await("the node has one of its own", func() bool { n := w.node(f, "w1"); return n.Ready && n.Cordon == reconciler.Uncordoned })
+}
+
 // A controller that does not know better is refused by the server itself.
 func TestTheServerRefusesAnOlderOrder(t *testing.T) {
 	w := newWorld(t)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -83,6 +84,7 @@ func (f *Fleet) Nodes(ctx context.Context) ([]reconciler.Node, error) {
 // one is a node and its NodeConfig, if it has one.
 func (f *Fleet) one(ctx context.Context, node *corev1.Node, home *v1alpha1.NodeConfig) (n reconciler.Node, err error) {
 	f.memory.note(node)
+	was := home
 	if !belongs(home, node) {
 		home = nil
 	}
@@ -92,11 +94,19 @@ func (f *Fleet) one(ctx context.Context, node *corev1.Node, home *v1alpha1.NodeC
 		}
 	}
 	n = f.picture(node, home)
+	if home == nil && lingers(was) {
+		n.Ready, n.Cordon = false, reconciler.Foreign
+		n.Report.Why = fmt.Sprintf("NodeConfig %s is of an earlier node of this name, and is kept there by %s: it has to go first", was.Name, strings.Join(was.Finalizers, ", "))
+	}
 	if home != nil {
 		f.memory.noteHome(home)
 	}
 	return n, nil
 }
+
+// farthest is the newest generation that a node may report without an order that has it. Every later
+// order of the fleet is newer than what its nodes report: one node must not use up the numbers of all.
+const farthest = 1 << 52
 
 // picture is what the objects say of a node. One whose order or report cannot be read is left
 // alone, and holds a slot.
@@ -113,6 +123,9 @@ func (f *Fleet) picture(node *corev1.Node, home *v1alpha1.NodeConfig) reconciler
 	}
 	order, wrongOrder := home.Spec.Order(node.Name)
 	report, wrongReport := home.Status.Report()
+	if g := report.Generation; g > max(order.Generation, farthest) {
+		report, wrongReport = nodeops.Report{}, fmt.Errorf("status.generation: no order ever had %d", g)
+	}
 	n.Order, n.Report = order, report
 	n.Mute = reflect.DeepEqual(report, nodeops.Report{}) // whatever an agent says names its boot
 	if stale(node, report) {
@@ -144,6 +157,10 @@ func belongs(home *v1alpha1.NodeConfig, node *corev1.Node) bool {
 	return home != nil && slices.ContainsFunc(home.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == node.UID })
 }
 
+// lingers says that a NodeConfig was deleted, and somebody's finalizers keep it. Nothing can be made in its
+// place, and no other node waits for that.
+func lingers(home *v1alpha1.NodeConfig) bool { return home != nil && home.DeletionTimestamp != nil }
+
 // enroll gives a NodeConfig to those that have none, some at a time: all nodes of a new fleet are such.
 func (f *Fleet) enroll(ctx context.Context, nodes []corev1.Node, homes map[string]*v1alpha1.NodeConfig) error {
 	if !f.Enroll {
@@ -153,7 +170,7 @@ func (f *Fleet) enroll(ctx context.Context, nodes []corev1.Node, homes map[strin
 	slots := make(chan struct{}, 8)
 	made, errs := make([]*v1alpha1.NodeConfig, len(nodes)), make([]error, len(nodes))
 	for i := range nodes {
-		if belongs(homes[nodes[i].Name], &nodes[i]) {
+		if home := homes[nodes[i].Name]; belongs(home, &nodes[i]) || lingers(home) {
 			continue
 		}
 		slots <- struct{}{}

@@ -28,6 +28,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/flowcontrol"
 
+	"github.com/sluice-gitops/sluice/api/clock"
 	"github.com/sluice-gitops/sluice/api/v1alpha1"
 )
 
@@ -39,6 +40,7 @@ const fleetLabel = "sluice.dev/fleet"
 
 // Client reaches one cluster.
 type Client struct {
+	Clock  *clock.Clock        // the time of the cluster: what is written for others, and compared with what they wrote, is of it
 	Waited func(time.Duration) // hears of every request that waited for the limit, how long; nil: nobody does. Set before its first use
 
 	config  *rest.Config // as it was given
@@ -53,13 +55,16 @@ type Client struct {
 // held to 100 requests a second after a burst of 500, each of at most half a minute: a wave of fifty
 // nodes that is handed back and followed by the next is one burst. Of many clients at once the server
 // itself shares out its time.
-func Connect(config *rest.Config) (*Client, error) {
+func Connect(config *rest.Config) (*Client, error) { return dial(config, &clock.Clock{}) }
+
+func dial(config *rest.Config, served *clock.Clock) (*Client, error) {
 	given := config
 	config = rest.CopyConfig(config)
 	if config.QPS == 0 {
 		config.QPS, config.Burst = 100, 500
 	}
-	c := &Client{config: given}
+	c := &Client{Clock: served, config: given}
+	config.Wrap(served.Listen)
 	if config.QPS > 0 && config.RateLimiter == nil {
 		config.RateLimiter = limit{flowcontrol.NewTokenBucketRateLimiter(config.QPS, config.Burst), c}
 	}
@@ -120,7 +125,7 @@ func (l limit) Wait(ctx context.Context) error {
 func (c *Client) While(fresh func() bool) (*Client, error) {
 	config := rest.CopyConfig(c.config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return guard{next, fresh} })
-	out, err := Connect(config)
+	out, err := dial(config, c.Clock)
 	if err == nil {
 		out.Waited = c.Waited
 	}
@@ -128,7 +133,7 @@ func (c *Client) While(fresh func() bool) (*Client, error) {
 }
 
 // Apart is a client like this one with a limit of its own: nothing that this one asks waits for it.
-func (c *Client) Apart() (*Client, error) { return Connect(c.config) }
+func (c *Client) Apart() (*Client, error) { return dial(c.config, c.Clock) }
 
 type guard struct {
 	next  http.RoundTripper

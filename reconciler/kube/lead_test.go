@@ -164,7 +164,7 @@ func TestNothingIsWrittenOnceTheLeaseMayBeAnothers(t *testing.T) {
 		"the state": func(ctx context.Context) error { return store.Save(ctx, reconciler.State{Generation: 2}) },
 		"a config":  func(ctx context.Context) error { return store.Keep(ctx, machine.Config{KernelArgs: []string{"a"}}) },
 		"the Fleet": func(ctx context.Context) error {
-			return (&Board{Client: guarded, Fleet: "f"}).Tell(ctx, Trouble{Failed, "x"}, 0)
+			return (&Board{Client: guarded, Fleet: "f"}).Tell(ctx, Trouble{Failed, "x"}, Text{})
 		},
 		"an Event": func(ctx context.Context) error {
 			return (&Events{Client: guarded, Fleet: "f"}).write(ctx, News{Kind: "Node", Name: "w1", Reason: "X"})

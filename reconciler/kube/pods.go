@@ -48,7 +48,7 @@ func (f *Fleet) left(ctx context.Context, client *Client, node *corev1.Node, d r
 	}
 	var out []leftover
 	for _, pod := range list.Pods() {
-		if l := judge(&pod, d, time.Now()); l.pod != nil {
+		if l := judge(&pod, d, f.Client.Clock.Now()); l.pod != nil {
 			out = append(out, l)
 		}
 	}

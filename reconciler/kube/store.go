@@ -180,7 +180,7 @@ func (s *Store) Keep(ctx context.Context, c machine.Config) error {
 		secret := s.secret(piece(d, i), packed[i*pieceSize:min(len(packed), (i+1)*pieceSize)])
 		secret.Immutable = new(true)
 		if i == 0 {
-			secret.Annotations = map[string]string{pieces: strconv.Itoa(n), keptAt: stamp(time.Now())}
+			secret.Annotations = map[string]string{pieces: strconv.Itoa(n), keptAt: stamp(s.Client.Clock.Now())}
 		}
 		if err := s.put(ctx, secret); err != nil {
 			return fmt.Errorf("keep config %s: %w", d.Short(), err)
@@ -192,7 +192,7 @@ func (s *Store) Keep(ctx context.Context, c machine.Config) error {
 // renew marks a config as kept now; false: it has gone meanwhile. A Collect that has looked at it
 // before cannot delete it any more.
 func (s *Store) renew(ctx context.Context, d machine.Digest) (bool, error) {
-	patch := fmt.Appendf(nil, `{"metadata": {"annotations": {%q: %q}}}`, keptAt, stamp(time.Now()))
+	patch := fmt.Appendf(nil, `{"metadata": {"annotations": {%q: %q}}}`, keptAt, stamp(s.Client.Clock.Now()))
 	_, err := s.Client.core.CoreV1().Secrets(s.Namespace).Patch(ctx, piece(d, 0), types.MergePatchType, patch, patching)
 	if apierrors.IsNotFound(err) {
 		return false, nil

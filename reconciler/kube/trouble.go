@@ -44,10 +44,12 @@ func TroubleOf(err error) Trouble {
 		return Trouble{}
 	case errors.As(err, &known):
 		return known
-	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
+	case apierrors.IsUnauthorized(err):
+		return Trouble{NoRights, fmt.Sprintf("%v: the API server takes the credentials no more: a pod gets new ones when it is made anew (kubectl rollout restart); a kubeconfig wants a new login", err)}
+	case apierrors.IsForbidden(err):
 		return Trouble{NoRights, fmt.Sprintf("%v: give the account this right; helm upgrade renews the roles of an installation, and kubectl auth can-i --list --as=ACCOUNT shows what it has", err)}
 	case unknownKind(err):
-		return Trouble{NoKinds, fmt.Sprintf("%v: the cluster does not know all kinds of sluice.dev: apply the definitions of this version, with helm upgrade or kubectl apply --server-side -f crds/", err)}
+		return Trouble{NoKinds, fmt.Sprintf("%v: the cluster does not know all kinds of sluice.dev: apply the definitions of this version, from the folder of its chart: kubectl apply --server-side -f crds/; where a Fleet went with them, helm upgrade or kubectl apply makes it again", err)}
 	}
 	return Trouble{Failed, err.Error()}
 }
@@ -87,7 +89,7 @@ func (c *Client) Asked(ctx context.Context, name string) (*v1alpha1.Fleet, error
 type Office struct {
 	Desk
 	Follows v1alpha1.FleetSpec // what the loop goes by, but for holds and rewind
-	Read    int64              // the newest generation of the Fleet that says the same: the loop has taken it in
+	Read    Text               // the newest that says the same: the loop has taken it in
 }
 
 // Holds are those of the desk.
@@ -98,7 +100,7 @@ func (o *Office) Holds(ctx context.Context) ([]policy.Hold, error) {
 	}
 	asks := fleet.Spec
 	if asks.Holds, asks.Rewind = nil, ""; reflect.DeepEqual(asks, o.Follows) {
-		o.Read = fleet.Generation
+		o.Read = TextOf(fleet)
 	}
 	return o.holds(fleet.Spec)
 }

@@ -70,7 +70,7 @@ func (l *Loop) fall(ctx context.Context, state reconciler.State, newest string, 
 }
 
 // good are the pools of the last good revision: rendered, or as they are remembered where that needs a
-// remote which is silent.
+// remote which is silent, or a release that takes what this one refuses.
 func (l *Loop) good(ctx context.Context, state reconciler.State) ([]render.Pool, error) {
 	if _, seen := l.eyes.rendered[state.Good.Commit]; !seen && l.eyes.gitErr != nil {
 		if pools, err := l.recall(ctx, state); err == nil {
@@ -78,8 +78,12 @@ func (l *Loop) good(ctx context.Context, state reconciler.State) ([]render.Pool,
 		}
 	}
 	r, err := l.render(ctx, state.Good.Commit)
-	if err == nil {
+	if err == nil && r.mistake == nil {
 		return r.result.Pools, nil
+	}
+	if err == nil { // another release took it: to have no pools now would let the whole fleet go
+		err = errors.New(brief(r.mistake))
+		l.complain(l.Log.Warn, "this release does not render the revision in force, which stays as it is remembered; the next commit must mend it", err, "commit", state.Good.Short())
 	}
 	pools, lost := l.recall(ctx, state)
 	if lost != nil {

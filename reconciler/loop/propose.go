@@ -170,6 +170,9 @@ func (l *Loop) preview(ctx context.Context, state reconciler.State, o reconciler
 		if before, err = l.render(ctx, fork); err != nil {
 			return previewed{}, err
 		}
+		if before.mistake != nil && fork == base {
+			before.result.Pools = o.Head.Pools // in force all the same: see good
+		}
 	}
 	in := preview.Input{
 		Base: base, Head: p.Head, MergeBase: fork, Before: before.result.Pools, After: after.result.Pools,

@@ -49,11 +49,16 @@ func bearer(t *testing.T, config *rest.Config, name string, pod *corev1.Pod) acc
 	return as(t, own)
 }
 
-// write sends JSON; merge patches are PATCH.
+// write sends JSON; merge patches are PATCH, lists of operations JSONPATCH, forced applications APPLY.
 func (a account) write(verb, path, body string) error {
 	kind := "application/json"
-	if verb == "PATCH" {
+	switch verb {
+	case "PATCH":
 		kind = string(types.MergePatchType)
+	case "JSONPATCH":
+		verb, kind = "PATCH", string(types.JSONPatchType)
+	case "APPLY":
+		verb, kind, path = "PATCH", string(types.ApplyPatchType), path+"&force=true&fieldManager=x"
 	}
 	return a.core.CoreV1().RESTClient().Verb(verb).RequestURI(path).SetHeader("Content-Type", kind).Body([]byte(body)).Do(a.ctx).Error()
 }

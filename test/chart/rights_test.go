@@ -82,6 +82,8 @@ func TestAgentsToken(t *testing.T) {
 		reads("watch its own order", "", homes+"?fieldSelector=metadata.name%3Dn1&watch=true&timeoutSeconds=1"),
 		reports("report of its own node, and write all else with it", "", "n1"), // the server drops that, see below
 		reports("report of another node", "an agent says how its own node is", "n2"),
+		writes("apply a report of another node by force", rbac, "APPLY", homes+"/n2/status?dryRun=All", nodeConfig("n2", `, "status": {"phase": "done"}`)),
+		writes("scale something", rbac, "PATCH", homes+"/n1/scale", `{"spec": {"replicas": 0}}`),
 		writes("give itself an order", rbac, "PATCH", homes+"/n1", order),
 		writes("label its NodeConfig", rbac, "PATCH", homes+"/n1", `{"metadata": {"labels": {"x": "y"}}}`),
 		writes("keep its NodeConfig by a finalizer", rbac, "PATCH", homes+"/n1", `{"metadata": {"finalizers": ["x.example.com/y"]}}`),
@@ -210,14 +212,15 @@ func held(name, spec string) string {
 // TestHoldsAndGuardrailsTakeARightOfTheirOwn has people with less and less.
 func TestHoldsAndGuardrailsTakeARightOfTheirOwn(t *testing.T) {
 	config := installed(t)
-	plane.Apply(t, held("strict", `, "guardrail": {"soak": "1h"}, "holds": [{"reason": "r", "by": "b"}]`))
+	plane.Apply(t, held("strict", `, "guardrail": {"soak": "1h"}, "trustedKeys": "olga ssh-ed25519 AAAA", "holds": [{"reason": "r", "by": "b"}]`))
 	for user, role := range map[string]string{"editor": "editor", "olga": "sluice-operator", "gustav": "sluice-guardian", "vera": "sluice-view"} {
 		plane.Apply(t, `{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "test-`+user+`"},
 			"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "`+role+`"},
 			"subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "`+user+`"}]}`)
 	}
 	plane.Apply(t, `{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "editor"},
-		"rules": [{"apiGroups": ["sluice.dev"], "resources": ["fleets"], "verbs": ["get", "create", "update", "patch", "delete"]}]}`)
+		"rules": [{"apiGroups": ["sluice.dev"], "resources": ["fleets"], "verbs": ["get", "create", "update", "patch", "delete", "deletecollection"]},
+			{"apiGroups": ["sluice.dev"], "resources": ["fleets/status"], "verbs": ["patch"]}]}`)
 	deeds := func(hold, guard, other, create string) []deed {
 		path, dry := fleets+"/strict", "?dryRun=All"
 		return []deed{
@@ -229,16 +232,30 @@ func TestHoldsAndGuardrailsTakeARightOfTheirOwn(t *testing.T) {
 			writes("follow a rewritten branch", hold, "PATCH", path+dry, `{"spec": {"rewind": "`+strings.Repeat("a", 40)+`"}}`),
 			writes("relax the guardrail", guard, "PATCH", path+dry, `{"spec": {"guardrail": {"soak": "1m"}}}`),
 			writes("take the guardrail away", guard, "PATCH", path+dry, `{"spec": {"guardrail": null}}`),
+			writes("take one rule out of it", guard, "JSONPATCH", path+dry, `[{"op": "remove", "path": "/spec/guardrail/soak"}]`),
+			writes("put another spec in its place", guard, "JSONPATCH", path+dry, `[{"op": "replace", "path": "/spec", "value": {"source": {"url": "https://git.example.com/x"}}}]`),
+			writes("apply another by force", guard, "APPLY", path+dry, held("strict", `, "guardrail": {"soak": "1m"}`)),
+			writes("trust a key of their own", guard, "PATCH", path+dry, `{"spec": {"trustedKeys": "eve ssh-ed25519 AAAA"}}`),
+			writes("ask a forge of their own for approvals", guard, "PATCH", path+dry, `{"spec": {"github": {"repository": "e/v", "url": "https://eve.example.com/api/v3"}}}`),
+			writes("ask a Prometheus of their own for alerts", guard, "PATCH", path+dry, `{"spec": {"prometheus": "https://eve.example.com"}}`),
+			writes("let gates knock anywhere else", guard, "PATCH", path+dry, `{"spec": {"probeHosts": ["eve.example.com"]}}`),
 			writes("delete a fleet with what it holds", guard, "DELETE", path+dry, ""),
 			writes("make a fleet", create, "POST", fleets+dry, held("new", "")),
 			writes("make a fleet with a guardrail", guard, "POST", fleets+dry, held("new", `, "guardrail": {"soak": "1h"}`)),
 		}
 	}
-	await(t, "the rights are known", func() bool {
-		return anybody(t, config, "gustav").write("DELETE", fleets+"/strict?dryRun=All", "") == nil
-	})
 	hold, guard := `takes the verb "hold" on fleets.sluice.dev`, `fleets.sluice.dev`
-	table(t, "somebody with a role of their own: all of fleets, but neither verb", anybody(t, config, "editor"), deeds(hold, guard, "", ""))
+	await(t, "the rights are known, and the policy is enforced", func() bool {
+		err := anybody(t, config, "editor").write("DELETE", fleets+"/strict?dryRun=All", "")
+		return err != nil && strings.Contains(err.Error(), hold) && anybody(t, config, "gustav").write("DELETE", fleets+"/strict?dryRun=All", "") == nil
+	})
+	table(t, "somebody with a role of their own: all of fleets, but neither verb", anybody(t, config, "editor"), append(deeds(hold, guard, "", ""),
+		writes("delete all fleets at once", "denied request", "DELETE", fleets+"?fieldSelector=metadata.name%3Dstrict", ""),                 // what goes is not shown to the policy: nobody may
+		writes("write the spec by way of the status", "", "PATCH", fleets+"/strict/status", `{"spec": {"guardrail": null, "holds": null}}`), // the server drops that
+	))
+	if spec := plane.Kubectl(t, "get", "fleet", "strict", "-o", "jsonpath={.spec}"); !strings.Contains(spec, "1h") || !strings.Contains(spec, "holds") {
+		t.Errorf("after all that the fleet asks %s", spec)
+	}
 	table(t, "sluice-operator", anybody(t, config, "olga"), deeds("", guard, "", rbac))
 	table(t, "sluice-guardian", anybody(t, config, "gustav"), deeds("", "", "", ""))
 	table(t, "sluice-view", anybody(t, config, "vera"), deeds(rbac, rbac, rbac, rbac))

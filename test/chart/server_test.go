@@ -111,6 +111,15 @@ func TestOneStepInstallsAll(t *testing.T) {
 	}
 }
 
+// TestNotesNameTheFleet holds that the commands which Helm prints find a fleet that is not where they look by themselves.
+func TestNotesNameTheFleet(t *testing.T) {
+	installed(t)
+	out := helm(t, "install", "other", folder, "--dry-run=client", "--kubeconfig", plane.Kubeconfig(t), "--namespace", "elsewhere", "--set", made+",crds.enabled=false,fleet.name=prod")
+	if !strings.Contains(out, "kubectl sluice why --namespace elsewhere --fleet prod\n") {
+		t.Errorf("the notes do not say where:\n%s", out[strings.Index(out, "NOTES:"):])
+	}
+}
+
 // toggles are values other than those that the chart has, at least one for each.
 var toggles = []string{
 	"image.repository=registry.example.com/sluice",
@@ -312,18 +321,22 @@ func TestBadValuesAreRefused(t *testing.T) {
 		"fleet.create=true": "at '/fleet/spec': missing property 'source'",
 		"fleet.create=true,fleet.spec.source.url=git@github.com:a/b":        "at '/fleet/spec/source/url'",
 		"fleet.create=true,fleet.spec.source.url=https://u:p@git.example/x": "at '/fleet/spec/source/url'",
-		"controler.replicas=3":                      "additional properties 'controler' not allowed",
-		"controller.replica=3":                      "at '/controller': additional properties 'replica' not allowed",
-		"controller.replicas=two":                   "at '/controller/replicas': got string, want integer",
-		"controller.resources.limits.memory=1 GB":   "at '/controller/resources/limits/memory'",
-		"agent.maxUnavailable=0":                    "at '/agent/maxUnavailable': minimum: got 0, want 1",
-		"agent.maxUnavailable=0%":                   "at '/agent/maxUnavailable'",
-		"image.digest=latest":                       "at '/image/digest'",
-		"image.repository=":                         "at '/image/repository'",
-		"fleet.name=Prod":                           "at '/fleet/name'",
-		"networkPolicy.apiServerPorts[0]=0":         "at '/networkPolicy/apiServerPorts/0': minimum: got 0, want 1",
-		"rules.enabled=yes":                         "at '/rules/enabled': got string, want boolean",
-		"admission.breakGlassGroups=system:masters": "at '/admission/breakGlassGroups': got string, want array",
+		made + ",fleet.spec.hold[0].reason=r":                               `fleet.spec has no field "hold"; it has: clusterDNS, github, guardrail, holds,`,
+		made + ",fleet.spec.guardrail.freezes[0].form=2026-12-24":           `fleet.spec.guardrail.freezes[0] has no field "form"; it has: duration, from,`,
+		made + ",fleet.spec.guardrail.canary.labels.any=x,x=y":              "additional properties 'x' not allowed", // its names are free: only the other is wrong
+		"controler.replicas=3":                                              "additional properties 'controler' not allowed",
+		"controller.replica=3":                                              "at '/controller': additional properties 'replica' not allowed",
+		"controller.replicas=two":                                           "at '/controller/replicas': got string, want integer",
+		"controller.resources.limits.memory=1 GB":                           "at '/controller/resources/limits/memory'",
+		"agent.maxUnavailable=0":                                            "at '/agent/maxUnavailable': minimum: got 0, want 1",
+		"agent.maxUnavailable=0%":                                           "at '/agent/maxUnavailable'",
+		"image.digest=latest":                                               "at '/image/digest'",
+		"image.repository=":                                                 "at '/image/repository'",
+		"fleet.name=Prod":                                                   "at '/fleet/name'",
+		"fleet.name=" + strings.Repeat("a", 64):                             "at '/fleet/name'", // it is the value of labels
+		"networkPolicy.apiServerPorts[0]=0":                                 "at '/networkPolicy/apiServerPorts/0': minimum: got 0, want 1",
+		"rules.enabled=yes":                                                 "at '/rules/enabled': got string, want boolean",
+		"admission.breakGlassGroups=system:masters":                         "at '/admission/breakGlassGroups': got string, want array",
 	} {
 		out, err := try(t, "template", release, folder, "--namespace", space, "--set", set)
 		if err == nil || !strings.Contains(out, says) {

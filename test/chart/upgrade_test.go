@@ -137,6 +137,23 @@ func TestUpgradeAndUninstall(t *testing.T) {
 		t.Errorf("of a Fleet that was left it says:\n%s", notes)
 	}
 	unchanged(t, "after it was installed again", before, photograph(t, &plane))
+	restoresKinds(t, &plane, on)
+}
+
+// restoresKinds deletes the kinds, and with them the Fleet, and does what the controller then says.
+func restoresKinds(t *testing.T, plane *cluster.Plane, on func(args ...string) string) {
+	t.Helper()
+	plane.Kubectl(t, "delete", "crd", "fleets.sluice.dev", "pools.sluice.dev", "nodeconfigs.sluice.dev", "rolloutpolicies.sluice.dev")
+	out, err := try(t, "upgrade", release, folder, "--set", made, "--namespace", space, "--kubeconfig", plane.Kubeconfig(t))
+	if err == nil || !strings.Contains(out, "ensure CRDs are installed first") {
+		t.Errorf("without the kinds an upgrade says %v:\n%s", err, out)
+	}
+	plane.Kubectl(t, "apply", "--server-side", "-f", filepath.Join(folder, "crds"))
+	plane.Kubectl(t, "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+	on("upgrade", release, folder, "--set", made)
+	if got := plane.Kubectl(t, "get", "fleet", "default", "-o", "name"); got != "fleet.sluice.dev/default\n" {
+		t.Errorf("the Fleet is %q", got)
+	}
 }
 
 // midway leaves what a controller has done in the middle of a rollout, and an operator's hold.

@@ -18,12 +18,13 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/sluice-gitops/sluice/api/clock"
 	"github.com/sluice-gitops/sluice/api/v1alpha1"
 )
 
 // Client reaches the NodeConfigs of one cluster, and knows what time it is there.
 type Client struct {
-	Clock *Clock
+	Clock *clock.Clock
 
 	api    rest.Interface
 	params runtime.ParameterCodec
@@ -54,18 +55,18 @@ func Connect(config *rest.Config, log *slog.Logger) (*Client, error) {
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return nil, err
 	}
-	clock := &Clock{Log: log}
+	served := &clock.Clock{Log: log}
 	config = rest.CopyConfig(config)
 	config.UserAgent = "sluice-agent"
 	config.WarningHandler = rest.NoWarnings{}
 	config.GroupVersion, config.APIPath = &v1alpha1.GroupVersion, "/apis"
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	config.Wrap(clock.listen)
+	config.Wrap(served.Listen)
 	api, err := rest.RESTClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	return &Client{Clock: clock, api: api, params: runtime.NewParameterCodec(scheme)}, nil
+	return &Client{Clock: served, api: api, params: runtime.NewParameterCodec(scheme)}, nil
 }
 
 const resource = "nodeconfigs"

@@ -23,7 +23,8 @@ func TestStory(t *testing.T) {
 		t.Skip("make demo-cluster tells it")
 	}
 	began := time.Now()
-	say("A Kubernetes control plane, the chart, two controllers, and six nodes with an agent each start on this machine.")
+	say("A Kubernetes control plane, the chart, two controllers, and six nodes with an agent each start on this machine.\n" +
+		"   The API server is a real one; each node is a folder, and its reboots are played.")
 	r := Start(t, Sizes{Master: 1, Worker: 3, Edge: 2})
 	defer func() {
 		if t.Failed() {
@@ -35,10 +36,11 @@ func TestStory(t *testing.T) {
 	for _, chapter := range []func(*testing.T, *Rig){tellPush, tellPull, tellBlock, tellHold, tellRevert} {
 		chapter(t, r)
 	}
-	say("The end, after %s. Everything that was started is stopped, and its folder is deleted.", time.Since(began).Round(time.Second))
+	say("The end, after %s: every chapter was checked. What was started is stopped, and its folder is deleted.\n"+
+		"   To install it on a cluster of your own: charts/sluice/README.md", time.Since(began).Round(time.Second))
 }
 
-func say(format string, args ...any) { fmt.Printf("\n== "+format+"\n\n", args...) }
+func say(format string, args ...any) { fmt.Printf("\n== "+format+"\n", args...) }
 
 // show prints what a command of the plugin says. kubectl finds it by this name.
 func (r *Rig) show(args ...string) {
@@ -50,7 +52,14 @@ func (r *Rig) show(args ...string) {
 	if err != nil {
 		r.t.Fatalf("kubectl sluice %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-	fmt.Printf("\n    $ kubectl sluice %s\n%s\n", strings.Join(args, " "), indent(string(out)))
+	line := "kubectl sluice"
+	for _, arg := range args {
+		if strings.Contains(arg, " ") {
+			arg = "'" + arg + "'"
+		}
+		line += " " + arg
+	}
+	fmt.Printf("\n    $ %s\n%s\n", line, indent(string(out)))
 }
 
 func indent(text string) string {
@@ -95,7 +104,7 @@ func tellPull(_ *testing.T, r *Rig) {
 		}
 		return body != ""
 	})
-	lines := strings.Split(body, "\n")
+	lines := strings.Split(body, "\n")[1:] // the first is the mark by which it is found again, which nobody sees
 	fmt.Println(indent(strings.Join(lines[:min(len(lines), 30)], "\n")))
 }
 
