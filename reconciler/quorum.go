@@ -12,6 +12,7 @@ import (
 // it reads Ready until the moment it goes down. They are counted when somebody first asks.
 type votes struct {
 	nodes   []Node
+	lost    func(*Node) bool // says that a node was sent something, and nobody knows how far it is
 	members int
 	down    []string // sorted as they are found: by name, then those that this step begins
 	inHand  []string // of them, those that we have emptied, ordered, or begin
@@ -24,10 +25,10 @@ func (v *votes) count() {
 			continue
 		}
 		v.members++
-		if !n.Ready || n.Cordon != Uncordoned || busy(n) || n.Report.Phase == nodeops.Failed {
+		if !n.Ready || n.Cordon != Uncordoned || busy(n) || n.Report.Phase == nodeops.Failed || v.lost(n) {
 			v.down = append(v.down, n.Name)
 		}
-		if n.Cordon == Ours || busy(n) {
+		if n.Cordon == Ours || busy(n) || v.lost(n) {
 			v.inHand = append(v.inHand, n.Name)
 		}
 	}

@@ -216,7 +216,7 @@ func Step(s State, o Observed) (State, []Effect) {
 func (s *State) turn(o Observed, listen listener) (effects []Effect) {
 	crews, idle, strays := muster(o)
 	s.Strays = strays
-	votes := &votes{nodes: o.Nodes}
+	votes := &votes{nodes: o.Nodes, lost: s.lost}
 	for _, want := range o.Head.Pools {
 		effects = append(effects, s.stepPool(want, crews[want.Name], o, votes, listen)...)
 	}

@@ -68,7 +68,7 @@ func (at *fleetAt) readCluster(ctx context.Context) (s snapshot, err error) {
 		return s, err
 	}
 	s = snapshot{
-		State: sight.State, Nodes: sight.Nodes, Partial: sight.Partial, now: time.Now(),
+		State: sight.State, Nodes: sight.Nodes, Partial: sight.Partial, now: client.Clock.Now(),
 		place: &clusterFleet{at: at, client: client, spec: sight.Spec, self: sight.Self},
 	}
 	if sight.Wrong != nil { // as the controller takes it

@@ -283,7 +283,7 @@ func (r *contentRig) servesThroughRotations(d machine.Digest) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	r.must(err)
 	certificate := &kube.Certificate{Client: r.client, Namespace: contentSpace, Log: slog.New(slog.NewTextHandler(&r.log, nil))}
-	r.must(certificate.Check(ctx, time.Now()))
+	r.must(certificate.Check(ctx, time.Now))
 	over := make(chan error, 1)
 	server := r.server(r.plane.Kubeconfig(r.T))
 	go func() { over <- server.Serve(ctx, l, certificate.Get) }()
@@ -297,7 +297,7 @@ func (r *contentRig) servesThroughRotations(d machine.Digest) {
 	damage := func(key string) {
 		r.Helper()
 		r.plane.Kubectl(r.T, "patch", "secret", "sluice-content-tls", "-n", contentSpace, "--type=merge", "-p", fmt.Sprintf(`{"data": {%q: null}}`, key))
-		r.must(certificate.Check(ctx, time.Now()))
+		r.must(certificate.Check(ctx, time.Now))
 	}
 	first := r.trusted()
 	try("at first", first, true)

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	"k8s.io/client-go/rest"
+
 	"github.com/sluice-gitops/sluice/api/v1alpha1"
 	"github.com/sluice-gitops/sluice/reconciler/kube"
 	"github.com/sluice-gitops/sluice/source"
@@ -136,7 +138,11 @@ func TestAControllerSendsWhatSecretsHoldAlone(t *testing.T) {
 				Source: v1alpha1.Source{URL: row.url}, GitHub: &v1alpha1.GitHub{Repository: "acme/fleet", URL: hub.URL},
 			}
 			log := slog.New(slog.DiscardHandler)
-			l, err := kubeFleet{Fleet: "f", vitals: newVitals("f")}.wire(nil, row.asked, settings{}, &kube.Board{}, t.TempDir(), log)
+			cluster, err := kube.Connect(&rest.Config{Host: "http://cluster.invalid"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, err := kubeFleet{Fleet: "f", vitals: newVitals("f")}.wire(cluster, row.asked, settings{}, &kube.Board{}, t.TempDir(), log)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -59,6 +59,9 @@ func (k clusterFlags) fill(ctx context.Context, in *preview.Input) error {
 	if in.Nodes, err = (&kube.Fleet{Client: client, Name: k.name}).Nodes(ctx); err != nil {
 		return err
 	}
+	if in.Now.IsZero() {
+		in.Now = client.Clock.Now()
+	}
 	if in.Cluster == nil {
 		if in.Cluster, err = cluster.Read(ctx, client.Objects(), in.Now); err != nil {
 			return err

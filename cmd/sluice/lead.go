@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-gitops/sluice/reconciler/kube"
 	"github.com/sluice-gitops/sluice/reconciler/loop"
 	"github.com/sluice-gitops/sluice/render"
+	"github.com/sluice-gitops/sluice/source/forge/github"
 	"github.com/sluice-gitops/sluice/source/git"
 )
 
@@ -175,6 +176,9 @@ func (k kubeFleet) wire(client *kube.Client, a asked, set settings, board *kube.
 		return nil, kube.Trouble{Reason: kube.InvalidSpec, Message: "spec.github: " + err.Error()}
 	}
 	k.vitals.hear(forge)
+	if hub, ok := forge.(*github.Forge); ok {
+		hub.Now = client.Clock.Now
+	}
 	inquiry, err := set.inquiry(src, forge, log)
 	if err != nil {
 		return nil, kube.Trouble{Reason: kube.InvalidSpec, Message: err.Error()}

@@ -79,11 +79,7 @@ func checkCommand() *cobra.Command {
 			if base == "" || head == "" {
 				return usage("policy check needs --base and --head, the revisions to compare")
 			}
-			now := at
-			if now.IsZero() {
-				now = time.Now()
-			}
-			report, err := makePreview(c.Context(), pathOf(args), base, head, nodes, now)
+			report, err := makePreview(c.Context(), pathOf(args), base, head, nodes, at)
 			if err != nil {
 				return err
 			}

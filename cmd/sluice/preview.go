@@ -36,11 +36,7 @@ func previewCommand() *cobra.Command {
 			if base == "" || head == "" {
 				return usage("preview needs --base and --head, the revisions to compare")
 			}
-			now := at
-			if now.IsZero() {
-				now = time.Now()
-			}
-			report, err := makePreview(c.Context(), pathOf(args), base, head, nodes, now)
+			report, err := makePreview(c.Context(), pathOf(args), base, head, nodes, at)
 			var mistakes render.Errors
 			if errors.As(err, &mistakes) && output == "markdown" {
 				fmt.Fprint(c.OutOrStdout(), preview.Mistakes(head, mistakes))
@@ -72,7 +68,8 @@ func previewCommand() *cobra.Command {
 }
 
 // makePreview compares two revisions of a local repository. Who the nodes are is read from the
-// base: a proposal cannot choose whom it is judged by.
+// base: a proposal cannot choose whom it is judged by. The zero time is now, by the clock of a cluster
+// that is read.
 func makePreview(ctx context.Context, path, base, head string, nodes nodesOf, now time.Time) (preview.Report, error) {
 	var none preview.Report
 	if err := nodes.recall(ctx); err != nil {
@@ -125,6 +122,9 @@ func makePreview(ctx context.Context, path, base, head string, nodes nodesOf, no
 	}
 	if err := nodes.fill(ctx, &in, tree); err != nil {
 		return none, err
+	}
+	if in.Now.IsZero() {
+		in.Now = time.Now()
 	}
 	tellQueued(&in, repo)
 	return preview.Make(in), nil

@@ -71,7 +71,7 @@ func (b *Board) Show(ctx context.Context, state reconciler.State) error {
 		return nil
 	}
 	b.shown = time.Time{}
-	now := metav1.NewTime(time.Now())
+	now := metav1.NewTime(b.Client.Clock.Now())
 	fleet, err := b.fleet(ctx, now)
 	if fleet == nil {
 		return err
@@ -98,7 +98,7 @@ func (b *Board) Show(ctx context.Context, state reconciler.State) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	b.shown = now.Time
+	b.shown = time.Now()
 	return nil
 }
 
@@ -111,7 +111,7 @@ func (b *Board) Tell(ctx context.Context, t Trouble, of Text) error {
 	if b.trouble = t; of != (Text{}) {
 		b.refused = of
 	}
-	_, err := b.fleet(ctx, metav1.NewTime(time.Now()))
+	_, err := b.fleet(ctx, metav1.NewTime(b.Client.Clock.Now()))
 	return err
 }
 
@@ -246,7 +246,7 @@ func (b *Board) fleet(ctx context.Context, now metav1.Time) (*v1alpha1.Fleet, er
 		return has, nil // nothing is known
 	}
 	want.ObservedGeneration = b.speaksOf(has)
-	want.Conditions = b.standing(has.Spec.Source).Conditions(has.Status.Conditions, want.ObservedGeneration, now)
+	want.Conditions = b.standing(has).Conditions(has.Status.Conditions, want.ObservedGeneration, now)
 	if reflect.DeepEqual(want, has.Status) {
 		return has, nil
 	}
@@ -269,7 +269,7 @@ func (b *Board) speaksOf(has *v1alpha1.Fleet) int64 {
 
 // standing is the worst that there is to say of the fleet. One that follows what was asked before is
 // not ready: whoever waits for the object has just written it.
-func (b *Board) standing(asked v1alpha1.Source) v1alpha1.Standing {
+func (b *Board) standing(has *v1alpha1.Fleet) v1alpha1.Standing {
 	var state reconciler.State
 	if b.state != nil {
 		state = *b.state
@@ -283,8 +283,10 @@ func (b *Board) standing(asked v1alpha1.Source) v1alpha1.Standing {
 		return v1alpha1.Standing{Type: v1alpha1.Stalled, Reason: refused, Message: clamp(state.Refused[0].Summary)}
 	case state.Good.Commit == "":
 		return v1alpha1.Standing{Type: v1alpha1.Reconciling, Reason: starting, Message: "no revision was seen yet"}
-	case elsewhere(state.Good, asked):
+	case elsewhere(state.Good, has.Spec.Source):
 		return v1alpha1.Standing{Type: v1alpha1.Reconciling, Reason: starting, Message: "no revision of this source was seen yet; " + state.Good.Short() + " of the one before stays in force"}
+	case b.refused.in(has) > b.taken.in(has): // what was in its way is gone, as with a Secret that was made
+		return v1alpha1.Standing{Type: v1alpha1.Reconciling, Reason: starting, Message: "no whole look was taken yet by what is asked now"}
 	}
 	return v1alpha1.Standing{Reason: "Following", Message: "the newest revision is in force"}
 }

@@ -46,7 +46,7 @@ func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 func (c *Certificate) Keep(ctx context.Context) {
 	said := ""
 	for {
-		err := c.Check(ctx, time.Now())
+		err := c.Check(ctx, c.Client.Clock.Now)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -70,7 +70,7 @@ func (c *Certificate) Keep(ctx context.Context) {
 
 // Check brings Secret and ConfigMap to what they should be, and takes the certificate from there.
 // Of several that do it at once all end up with the same.
-func (c *Certificate) Check(ctx context.Context, now time.Time) error {
+func (c *Certificate) Check(ctx context.Context, now func() time.Time) error {
 	maps := c.Client.core.CoreV1().ConfigMaps(c.Namespace)
 	for range again {
 		shown, err := maps.Get(ctx, contentCA, metav1.GetOptions{}) // first: what is shown is never older than what was read after it
@@ -112,7 +112,7 @@ func (c *Certificate) Check(ctx context.Context, now time.Time) error {
 }
 
 // secret is what the Secret holds, made or mended where it must be.
-func (c *Certificate) secret(ctx context.Context, now time.Time) (map[string][]byte, error) {
+func (c *Certificate) secret(ctx context.Context, now func() time.Time) (map[string][]byte, error) {
 	secrets := c.Client.core.CoreV1().Secrets(c.Namespace)
 	has, err := secrets.Get(ctx, contentTLS, metav1.GetOptions{})
 	none := apierrors.IsNotFound(err)
@@ -122,7 +122,7 @@ func (c *Certificate) secret(ctx context.Context, now time.Time) (map[string][]b
 	if none {
 		has = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: contentTLS}, Type: "sluice.dev/data"}
 	}
-	want, why, err := issue(has.Data, now)
+	want, why, err := issue(has.Data, now()) // by then the server has said what time it is
 	if err != nil || len(why) == 0 {
 		return want, err
 	}

@@ -224,7 +224,7 @@ func TestReplicasShareOneCertificate(t *testing.T) {
 		var group sync.WaitGroup
 		for _, r := range replicas {
 			group.Go(func() {
-				if err := r.Check(context.Background(), time.Now()); err != nil {
+				if err := r.Check(context.Background(), time.Now); err != nil {
 					t.Errorf("%s: %v", c.name, err)
 				}
 			})

@@ -134,7 +134,7 @@ func (e *Events) write(ctx context.Context, n News) error {
 	note := clampTo(n.Note, mostNote)
 	host, _ := os.Hostname()
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s", about.UID, n.Reason, note))
-	now := metav1.NowMicro()
+	now := metav1.NewMicroTime(e.Client.Clock.Now())
 	event := &eventsv1.Event{
 		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: n.Name + "." + hex.EncodeToString(sum[:8])},
 		EventTime:  now, ReportingController: manager, ReportingInstance: manager + "-" + host,

@@ -132,24 +132,31 @@ func (w watched) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, [
 }
 
 func (w watched) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
-	return w.write(r, func() error { return w.Interface.Create(ctx, r) })
+	return w.write(r, func(r resourcelock.LeaderElectionRecord) error { return w.Interface.Create(ctx, r) })
 }
 
 func (w watched) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
-	return w.write(r, func() error { return w.Interface.Update(ctx, r) })
+	return w.write(r, func(r resourcelock.LeaderElectionRecord) error { return w.Interface.Update(ctx, r) })
 }
 
-func (w watched) write(r resourcelock.LeaderElectionRecord, send func() error) error {
+func (w watched) write(r resourcelock.LeaderElectionRecord, send func(resourcelock.LeaderElectionRecord) error) error {
 	at := time.Now() // before it is sent: who waits for it to run out begins to count later
 	if r.HolderIdentity != w.lease.Identity {
 		w.lease.renewed.Store(nil)
 	}
-	err := send()
+	err := send(w.dated(r))
 	if err == nil && r.HolderIdentity == w.lease.Identity {
 		w.lease.renewed.Store(&at)
 	}
 	w.lease.heard(err)
 	return err
+}
+
+// dated says when it is renewed by the server's clock, by which people and a View judge whether anybody works. Who
+// waits for the lease goes by a clock of its own, and by changes alone.
+func (w watched) dated(r resourcelock.LeaderElectionRecord) resourcelock.LeaderElectionRecord {
+	r.RenewTime = metav1.NewTime(w.lease.Client.Clock.Now())
+	return r
 }
 
 func (l *Lease) heard(err error) {

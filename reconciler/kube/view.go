@@ -87,7 +87,7 @@ func (v View) Look(ctx context.Context) (s Sight, err error) {
 		return s, err
 	}
 	s.Trouble = trouble(fleet, s.State)
-	holder, absent := v.controller(ctx, time.Now())
+	holder, absent := v.controller(ctx, v.Client.Clock.Now())
 	s.Absent = absent
 	if pod, _, _ := strings.Cut(holder, "_"); pod != "" { // as a controller signs that runs in a pod
 		if is, err := v.Client.core.CoreV1().Pods(v.Namespace).Get(ctx, pod, metav1.GetOptions{}); err == nil {
@@ -214,7 +214,7 @@ func trouble(fleet *v1alpha1.Fleet, state reconciler.State) string {
 	return cmp.Or(c.Message, c.Reason)
 }
 
-// slack is by how much a reader's clock may be behind a controller's, or before it.
+// slack is by how much the time on a lease may be behind the server's: others may go by a clock of their own.
 const slack = time.Minute
 
 // controller is who holds the lease, or says that nobody does; it is neither where the lease cannot

@@ -144,7 +144,7 @@ func (l *Loop) Tick(ctx context.Context) (moving bool, err error) {
 	if l.Watch == nil {
 		return moving, err
 	}
-	k.Err, k.Saves, k.Took = err, l.saves, l.Now().Sub(began)
+	k.Err, k.Saves, k.Took = err, l.saves, max(0, l.Now().Sub(began))
 	k.Git, k.Asked, k.Heard = l.eyes.gitErr, !l.eyes.looked.Before(began), l.eyes.heard
 	k.Forge = l.shut.why
 	l.Watch(k)
@@ -287,19 +287,21 @@ func (l *Loop) Run(ctx context.Context, soon time.Duration, wake <-chan struct{}
 // backoff keeps from hammering who refuses: five seconds, doubling to five minutes, or what a forge
 // itself asks for.
 type backoff struct {
+	since time.Time
 	until time.Time
 	fails int
 	why   error // nil where it only asks for quiet
 }
 
-func (b *backoff) closed(now time.Time) bool { return now.Before(b.until) }
+// closed is false before it was shut: a clock that was set back makes nobody wait for it.
+func (b *backoff) closed(now time.Time) bool { return !now.Before(b.since) && now.Before(b.until) }
 
 func (b *backoff) note(err error, now time.Time) {
 	if err == nil {
 		*b = backoff{}
 		return
 	}
-	b.until = now.Add(min(5*time.Second<<min(b.fails, 6), 5*time.Minute))
+	b.since, b.until = now, now.Add(min(5*time.Second<<min(b.fails, 6), 5*time.Minute))
 	b.fails++
 	b.why = err
 	var asks interface{ RetryAt() time.Time }

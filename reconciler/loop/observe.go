@@ -88,7 +88,7 @@ func Unreadable(err error) policy.Hold {
 
 // look asks the remote, unless it was asked within the poll interval.
 func (l *Loop) look(ctx context.Context) {
-	if now := l.Now(); l.eyes.looked.IsZero() || now.Sub(l.eyes.looked) >= l.Poll {
+	if now := l.Now(); l.eyes.looked.IsZero() || now.Sub(l.eyes.looked).Abs() >= l.Poll { // a clock that was set back keeps it from nothing
 		sighting, err := l.Source.Look(ctx)
 		l.eyes.gitErr = err
 		if sighting.Head.Commit != "" {

@@ -76,7 +76,7 @@ func (l *Loop) list(ctx context.Context) bool {
 	if moved && l.shut.closed(now) {
 		return false // what was open may be merged by now
 	}
-	if moved || now.Sub(l.eyes.listed) >= relist && !l.shut.closed(now) {
+	if moved || now.Sub(l.eyes.listed).Abs() >= relist && !l.shut.closed(now) {
 		list, err := l.Forge.Proposals(ctx)
 		l.shut.note(err, now)
 		if err != nil {
@@ -94,7 +94,7 @@ func (l *Loop) foretell(ctx context.Context, state reconciler.State, o reconcile
 	old, ok := l.eyes.previews[p.Number]
 	same := ok && old.said.Head == p.Head && old.base == o.Head.Revision.Commit
 	late := !old.expires.IsZero() && !o.Now.Before(old.expires)
-	if same && !late && (old.fleet == fleet || o.Now.Sub(old.at) < rework) {
+	if same && !late && (old.fleet == fleet || o.Now.Sub(old.at).Abs() < rework) {
 		return old.said, true
 	}
 	trouble := l.eyes.stuck[p.Number]
@@ -170,8 +170,16 @@ func (l *Loop) preview(ctx context.Context, state reconciler.State, o reconciler
 		if before, err = l.render(ctx, fork); err != nil {
 			return previewed{}, err
 		}
-		if before.mistake != nil && fork == base {
+		switch {
+		case before.mistake == nil:
+		case fork == base:
 			before.result.Pools = o.Head.Pools // in force all the same: see good
+		default: // what it changes, or takes away, cannot be told
+			said.Summary = "no preview: it begins at " + source.Short(fork) + ", which does not render: merge the branch into it"
+			if !quiet {
+				said.Body = "### Sluice: " + said.Summary + "\n"
+			}
+			return previewed{said: said, base: base, at: o.Now}, nil
 		}
 	}
 	in := preview.Input{

@@ -91,3 +91,24 @@ func TestPreviewOfWhatMendsARevisionThatAReleaseRefuses(t *testing.T) {
 		t.Errorf("nothing but the mistake changes, and the preview says\n%s", body)
 	}
 }
+
+// What a pull request changes is what differs from where it left the branch: where that does not render any
+// more nothing is foretold, rather than something wrong.
+func TestNoPreviewOfWhatLeftTheBranchAtACommitThatAReleaseRefuses(t *testing.T) {
+	w := newWorld(t)
+	old := w.source.Push(reboots("one"))
+	w.settle()
+	w.source.Push(reloads("one", "x"))
+	w.settle()
+	w.restart()
+	w.loop.Build = stricter("mended.yaml")
+	files := reboots("one")
+	files["mended.yaml"] = ""
+	head := w.source.Pull(3, old, files)
+	w.forge.Open(source.Proposal{Number: 3, Title: "mend", Head: head})
+	w.settle()
+	w.holdSaid(head, "", source.Failure, "which does not render: merge the branch into it")
+	if body := w.comment(3); !strings.Contains(body, "no preview: it begins at "+source.Short(old)) || strings.Contains(body, "worker") {
+		t.Errorf("its comment is\n%s", body)
+	}
+}

@@ -252,10 +252,10 @@ func shows(t *testing.T, _ *rest.Config, client *kube.Client) error {
 
 func certifies(t *testing.T, _ *rest.Config, client *kube.Client) error {
 	c := &kube.Certificate{Client: client, Namespace: space, Log: slog.New(slog.DiscardHandler)}
-	if err := c.Check(t.Context(), time.Now()); err != nil {
+	if err := c.Check(t.Context(), time.Now); err != nil {
 		return err
 	}
-	return c.Check(t.Context(), time.Now().AddDate(11, 0, 0)) // all of it has run out
+	return c.Check(t.Context(), func() time.Time { return time.Now().AddDate(11, 0, 0) }) // all of it has run out
 }
 
 func asks(t *testing.T, config *rest.Config, client *kube.Client) error {

@@ -68,7 +68,7 @@ func (f *Forge) ask(ctx context.Context, right string, request func(context.Cont
 	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
 		err = fmt.Errorf("no answer within %s: %w", timeout, err)
 	default:
-		err = meaning(err, right)
+		err = f.meaning(err, right)
 	}
 	if f.Heard != nil {
 		f.Heard(outcome(err), left(answer))
@@ -101,7 +101,14 @@ func left(answer *gh.Response) int {
 	return answer.Rate.Remaining
 }
 
-func meaning(err error, right string) error {
+func (f *Forge) now() time.Time {
+	if f.Now == nil {
+		return time.Now()
+	}
+	return f.Now()
+}
+
+func (f *Forge) meaning(err error, right string) error {
 	var primary *gh.RateLimitError
 	if errors.As(err, &primary) {
 		return &RateError{Until: primary.Rate.Reset.Time, Why: primary.Message}
@@ -112,7 +119,7 @@ func meaning(err error, right string) error {
 		if secondary.RetryAfter != nil {
 			wait = *secondary.RetryAfter
 		}
-		return &RateError{Until: time.Now().Add(wait), Why: secondary.Message}
+		return &RateError{Until: f.now().Add(wait), Why: secondary.Message}
 	}
 	var refused *gh.ErrorResponse
 	if !errors.As(err, &refused) {
@@ -120,7 +127,7 @@ func meaning(err error, right string) error {
 	}
 	status, header := refused.Response.StatusCode, refused.Response.Header
 	if status == http.StatusTooManyRequests || status == http.StatusForbidden && header.Get("Retry-After") != "" {
-		return &RateError{Until: retryAt(header), Why: refused.Message}
+		return &RateError{Until: retryAt(header, f.now()), Why: refused.Message}
 	}
 	if status/100 == 3 {
 		return fmt.Errorf("the forge sends us to another host (%d), where the token must not go: correct the forge's url", status)
@@ -139,14 +146,14 @@ func meaning(err error, right string) error {
 }
 
 // retryAt reads when a refusal that the client library does not know ends.
-func retryAt(header http.Header) time.Time {
+func retryAt(header http.Header, now time.Time) time.Time {
 	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil {
-		return time.Now().Add(time.Duration(seconds) * time.Second)
+		return now.Add(time.Duration(seconds) * time.Second)
 	}
 	if at, err := strconv.ParseInt(header.Get("X-RateLimit-Reset"), 10, 64); err == nil && header.Get("X-RateLimit-Remaining") == "0" {
 		return time.Unix(at, 0)
 	}
-	return time.Now().Add(pause)
+	return now.Add(pause)
 }
 
 // missing says that what we asked for is not there.

@@ -114,6 +114,25 @@ func TestRateLimits(t *testing.T) {
 	}
 }
 
+// Whoever waits may go by another clock than this machine's.
+func TestARateLimitGoesByTheClockOfWhoWaits(t *testing.T) {
+	for name, about := range map[string]string{"one that the library knows": "https://docs.github.com/x#about-secondary-rate-limits", "another": ""} {
+		f, stop := against(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "120")
+			w.WriteHeader(http.StatusForbidden)
+			json.NewEncoder(w).Encode(map[string]string{"message": "slow", "documentation_url": about})
+		})
+		now := time.Now().Add(-time.Hour)
+		f.Now = func() time.Time { return now }
+		_, err := f.Proposals(t.Context())
+		var limit *github.RateError
+		if !errors.As(err, &limit) || limit.Until.Sub(now).Round(time.Second) != 2*time.Minute {
+			t.Errorf("%s: got %+v, want two minutes after %s", name, err, now)
+		}
+		stop()
+	}
+}
+
 func unix(t time.Time) string { b, _ := json.Marshal(t.Unix()); return string(b) }
 
 // While the forge wants no requests it gets none, and the reads of a fleet whose writes are

@@ -39,6 +39,8 @@ type Forge struct {
 	// wants no more for a while), "denied" (the token lacks a right) or "failed". Left is how many
 	// requests GitHub still takes, -1 where it does not say. Nil tells nobody.
 	Heard func(outcome string, left int)
+	// Now is the clock that RateError goes by, that of whoever waits for it; nil is time.Now.
+	Now func() time.Time
 
 	mu       sync.Mutex
 	self     func(*gh.User) bool
