@@ -125,7 +125,7 @@ func (r *Rig) versions(but string) map[string]int {
 // documentation says, and then without. A new installation goes on.
 func uninstall(t *testing.T, r *Rig) {
 	from := r.Mark()
-	commit, stuck, down, release := r.midway(t, "a change whose Fleet is deleted")
+	commit, stuck, _, release := r.midway(t, "a change whose Fleet is deleted")
 	spec := r.plane.Kubectl(t, "get", "fleet", fleetName, "-o", "jsonpath={.spec}")
 	r.plane.Kubectl(t, "delete", "fleet", fleetName)
 	r.await(stuck+", which was only drained, works again", func() bool { return !r.observer.nodes()[stuck].away() })
@@ -140,7 +140,7 @@ func uninstall(t *testing.T, r *Rig) {
 	r.Judge(t, from, r.all("worker")...)
 
 	from = r.Mark()
-	commit, stuck, down, release = r.midway(t, "a change that loses its installation")
+	commit, stuck, down, release := r.midway(t, "a change that loses its installation")
 	back = r.takeAway()
 	release()
 	r.await(down+" has booted", func() bool { return r.observer.nodes()[down].Ready })
