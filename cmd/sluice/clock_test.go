@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,8 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/client-go/rest"
+
+	"github.com/sluice-gitops/sluice/api/v1alpha1"
+	"github.com/sluice-gitops/sluice/policy/facts"
 	"github.com/sluice-gitops/sluice/reconciler/blockers"
+	"github.com/sluice-gitops/sluice/reconciler/kube"
 	"github.com/sluice-gitops/sluice/reconciler/preview"
+	"github.com/sluice-gitops/sluice/source/forge/github"
 )
 
 // A laptop's clock may be wrong: what is said of holds, windows and leases, and a hold for two hours, go by
@@ -63,5 +70,39 @@ func TestAFleetOfAClusterIsSeenByTheClustersClock(t *testing.T) {
 	}
 	if len(s.said) > 0 {
 		t.Errorf("of a lease that was just renewed it says %+v", s.said)
+	}
+}
+
+// What a controller decides, and what it asks the world, goes by one clock: with two, a forge that asks for
+// two minutes of quiet would get an hour, and a health gate's answer would be old when it comes.
+func TestAControllerGoesByTheClustersClock(t *testing.T) {
+	const ahead = 5 * time.Hour
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer server.Close()
+	client, err := kube.Connect(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Asked(t.Context(), "f"); err == nil {
+		t.Fatal("there is a Fleet")
+	}
+	what := asked{forge: "hub", spec: v1alpha1.FleetSpec{
+		Source: v1alpha1.Source{URL: "https://git.example.com/fleet"}, GitHub: &v1alpha1.GitHub{Repository: "acme/fleet"},
+	}}
+	l, err := kubeFleet{Fleet: "f", vitals: newVitals("f")}.wire(client, what, settings{}, &kube.Board{}, t.TempDir(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, now := range map[string]func() time.Time{
+		"what it decides": l.Now, "what it asks": l.Facts.(*facts.Inquiry).Now, "its forge": l.Forge.(*github.Forge).Now,
+	} {
+		if now == nil {
+			t.Errorf("%s goes by the machine's clock", name)
+		} else if off := time.Until(now()) - ahead; off.Abs() > time.Hour {
+			t.Errorf("%s goes by a clock that is %s off", name, off)
+		}
 	}
 }
